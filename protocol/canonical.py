@@ -6,8 +6,6 @@ integers beyond 2**53-1, lone surrogates, bytes that are not UTF-8, nesting beyo
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 from collections.abc import Mapping
 from datetime import datetime
@@ -18,6 +16,7 @@ import rfc8785
 from protocol.digest import Digest
 from protocol.errors import LimitError, MalformedError, UnknownCriticalError
 from protocol.limits import MAX_JSON_DEPTH, MAX_TEXT_CHARS
+from protocol.lines import decode_base64
 from protocol.times import parse_time
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
@@ -190,18 +189,3 @@ class Fields:
         """For closed objects. Raises MalformedError when there are other or fewer members."""
         if set(self._members) != names:
             raise MalformedError(f"{self._what} must have exactly the members {sorted(names)}")
-
-
-def encode_base64(data: bytes) -> str:
-    return base64.b64encode(data).decode("ascii")
-
-
-def decode_base64(text: str, what: str) -> bytes:
-    """Only the canonical spelling is accepted: two texts for the same bytes would let a proof be re-spelled."""
-    try:
-        data = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise MalformedError(f"{what} is not base64") from error
-    if encode_base64(data) != text:
-        raise MalformedError(f"{what} is not canonical base64")
-    return data

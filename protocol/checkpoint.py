@@ -7,7 +7,7 @@ from typing import Final
 
 from protocol.errors import LimitError, MalformedError, SignatureError
 from protocol.limits import MAX_TREE_SIZE
-from protocol.lines import check_line, encode_base64, decode_base64, parse_decimal
+from protocol.lines import check_line, decode_base64, encode_base64, parse_decimal
 from protocol.merkle import EMPTY_ROOT, HASH_BYTES
 from protocol.note import SignerKey, VerifierKey, open_note, sign_note
 
@@ -71,8 +71,8 @@ def sign_checkpoint(checkpoint: Checkpoint, signer: SignerKey) -> bytes:
 def open_checkpoint(data: bytes, verifier: VerifierKey) -> Checkpoint:
     """The checkpoint in a note signed by the log's key, whatever other keys have signed it too.
 
-    Raises MalformedError or LimitError for bytes that are no checkpoint, SignatureError if the log's signature
-    is missing or bad, or the key is named for another log.
+    Raises MalformedError or LimitError for bytes that are no checkpoint, SignatureError if the log's
+    signature is missing or bad, or the key is named for another log.
     """
     text, _ = open_note(data, [verifier])
     checkpoint = parse_checkpoint_text(text)

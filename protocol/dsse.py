@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 from protocol import ed25519
-from protocol.canonical import Fields, canonical, encode_base64, parse_json
+from protocol.canonical import Fields, canonical, parse_json
 from protocol.errors import MalformedError, SignatureError
 from protocol.limits import MAX_ENVELOPE_BYTES, MAX_PAYLOAD_BYTES
+from protocol.lines import encode_base64
 
 STATEMENT_TYPE: Final = "application/vnd.in-toto+json"
 ADMISSION_TYPE: Final = "application/vnd.zhilu.admission+json"

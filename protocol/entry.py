@@ -1,7 +1,8 @@
 """Entries of the evidence log: small, canonical, permanent; never the payload.
 
 An entry commits to who said what kind of thing about which agency. The payload is a blob beside the log that can
-be destroyed at disposal without harming the log.
+be destroyed at disposal without harming the log. Enrolments and revocations also name the key they are about, so
+that the log alone shows which key was valid where.
 """
 
 from __future__ import annotations
@@ -9,14 +10,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Self
 
-from protocol.canonical import Fields, canonical, encode_base64, parse_canonical
+from protocol.canonical import Fields, canonical, parse_canonical
 from protocol.digest import Digest
 from protocol.dsse import STATEMENT_TYPE, Envelope
-from protocol.errors import UnknownKindError
+from protocol.errors import MalformedError, UnknownKindError
 from protocol.limits import MAX_ENTRY_BYTES
+from protocol.lines import encode_base64
+from protocol.statements import Statement
 
 _VERSION: Final = 1
 _MEMBERS: Final = frozenset({"agency", "key_id", "kind", "signature", "statement", "v"})
+KEY_KINDS: Final = frozenset({"enrolled", "revoked"})
+"""Kinds whose entries carry ``subject``, the digest of the key they are about."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,16 +33,22 @@ class LogEntry:
     statement: Digest
     key_id: str
     signature: bytes
+    subject: Digest | None = None
+
+    def __post_init__(self) -> None:
+        if (self.kind in KEY_KINDS) != (self.subject is not None):
+            raise MalformedError("a log entry names its subject if it is about a key, and only then")
 
     @classmethod
-    def of(cls, envelope: Envelope, *, kind: str, agency: str) -> Self:
-        """The entry that commits to this envelope."""
+    def of(cls, envelope: Envelope, statement: Statement) -> Self:
+        """The entry that commits to this envelope, whose payload is ``statement``."""
         return cls(
-            kind=kind,
-            agency=agency,
+            kind=statement.kind,
+            agency=statement.header.agency,
             statement=Digest.of(envelope.payload),
             key_id=envelope.key_id,
             signature=envelope.signature,
+            subject=statement.subject.digest if statement.kind in KEY_KINDS else None,
         )
 
     @classmethod
@@ -46,26 +57,29 @@ class LogEntry:
         fields = Fields(parse_canonical(data, max_bytes=MAX_ENTRY_BYTES, what="log entry"), "log entry")
         if fields.integer("v") != _VERSION:
             raise UnknownKindError("log entry of an unknown version")
-        fields.only(_MEMBERS)
+        kind = fields.text("kind")
+        fields.only(_MEMBERS | {"subject"} if kind in KEY_KINDS else _MEMBERS)
         return cls(
-            kind=fields.text("kind"),
+            kind=kind,
             agency=fields.text("agency"),
             statement=fields.digest("statement"),
             key_id=fields.text("key_id"),
             signature=fields.binary("signature", max_bytes=64),
+            subject=fields.digest("subject") if kind in KEY_KINDS else None,
         )
 
     def to_bytes(self) -> bytes:
-        return canonical(
-            {
-                "agency": self.agency,
-                "key_id": self.key_id,
-                "kind": self.kind,
-                "signature": encode_base64(self.signature),
-                "statement": str(self.statement),
-                "v": _VERSION,
-            }
-        )
+        members: dict[str, object] = {
+            "agency": self.agency,
+            "key_id": self.key_id,
+            "kind": self.kind,
+            "signature": encode_base64(self.signature),
+            "statement": str(self.statement),
+            "v": _VERSION,
+        }
+        if self.subject is not None:
+            members["subject"] = str(self.subject)
+        return canonical(members)
 
     def envelope(self, payload: bytes) -> Envelope:
         """The envelope this entry commits to, given its payload blob."""

@@ -48,10 +48,8 @@ def root_from_inclusion_proof(leaf: bytes, index: int, size: int, proof: Sequenc
     _check_length(proof, inner + (index >> inner).bit_count())
     result = leaf
     for level, sibling in enumerate(proof):
-        if _is_right_child(index, level, inner):
-            result = node_hash(sibling, result)
-        else:
-            result = node_hash(result, sibling)
+        right = _is_right_child(index, level, inner)
+        result = node_hash(sibling, result) if right else node_hash(result, sibling)
     return result
 
 

@@ -15,7 +15,7 @@ from typing import Final, Self
 from protocol import ed25519
 from protocol.errors import LimitError, MalformedError, SignatureError, UnknownKindError
 from protocol.limits import MAX_NOTE_BYTES, MAX_NOTE_SIGNATURES, MAX_TEXT_CHARS
-from protocol.lines import check_line, encode_base64, decode_base64
+from protocol.lines import check_line, decode_base64, encode_base64
 
 _ED25519_TYPE: Final = 0x01
 _KEY_ID_BYTES: Final = 4

@@ -1,8 +1,8 @@
-"""A log as files: the layout of C2SP tlog-tiles, as arithmetic on sizes and bytes. Nothing here reads or writes.
+"""A log as files: the layout of C2SP tlog-tiles as arithmetic on sizes and bytes; nothing here does I/O.
 
-A tile holds up to 256 consecutive hashes of level ``8 * level`` of the tree; an entry bundle holds the entries of
-a level 0 tile. A tile of a given path never changes, so a log grows only by new files. ``grow`` computes them;
-the caller makes them durable in the order given, and only then signs a checkpoint.
+A tile holds up to 256 consecutive hashes of height ``8 * level`` in the tree; an entry bundle holds the entries
+under a level 0 tile. What stands at a path never changes, so a log grows only by new files. ``grow`` computes
+them; the caller makes them durable, in the order given, before it signs a checkpoint.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Final, TypeAlias
 
 from protocol.errors import LimitError, MalformedError, ProofError
@@ -23,7 +24,7 @@ ENTRIES: Final = -1
 
 _MAX_LEVEL: Final = 63
 _MAX_PATH_CHARS: Final = 64
-"""``tile/entries/`` and six groups of an index up to ``MAX_TREE_SIZE``, with the width, are 45 characters."""
+"""An index up to ``MAX_TREE_SIZE`` takes five groups: with level and width, 42 characters."""
 
 _LENGTH_BYTES: Final = 2
 _CACHED_TILES: Final = 64
@@ -34,7 +35,7 @@ _PATH: Final = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tile:
     """One file of the log: its level, its place within the level, how many of its 256 places are filled."""
 
@@ -54,7 +55,7 @@ class Tile:
     def path(self) -> str:
         """Relative to the log's root: ``tile/0/x001/234.p/5``, ``tile/entries/000``."""
         level = "entries" if self.level == ENTRIES else str(self.level)
-        *upper, last = f"{self.index:,}".replace(",", " ").split()
+        *upper, last = f"{self.index:,}".split(",")
         groups = [f"x{group:0>3}" for group in upper] + [f"{last:0>3}"]
         partial = "" if self.width == TILE_WIDTH else f".p/{self.width}"
         return f"tile/{level}/{'/'.join(groups)}{partial}"
@@ -65,7 +66,7 @@ TileReader: TypeAlias = Callable[[Tile], bytes]
 
 
 def parse_tile_path(path: str) -> Tile:
-    """The inverse of ``Tile.path``. Raises MalformedError for any other spelling, LimitError for absurd indices."""
+    """The inverse of ``Tile.path``. Raises MalformedError for any other spelling, LimitError beyond any log."""
     match = _PATH.fullmatch(path) if len(path) <= _MAX_PATH_CHARS else None
     if match is None:
         raise MalformedError(f"not the path of a tile: {path[:80]!r}")
@@ -101,8 +102,8 @@ def tiles_for_size(size: int) -> Iterator[Tile]:
 def tile_of(level: int, index: int, size: int) -> Tile:
     """The tile that, in a log of ``size``, holds or determines the hash of a complete subtree.
 
-    ``level`` and ``index`` are those of ``merkle.HashReader``. The tile has the full width it has at that size.
-    Raises ProofError if the subtree is not complete at that size.
+    ``level`` and ``index`` are those of ``merkle.HashReader``; the tile is as wide as it is at that size. Raises
+    ProofError if the subtree is not complete at that size.
     """
     if level < 0 or not 0 <= index < size >> level:
         raise ProofError(f"no complete subtree {index} of 2**{level} leaves in a log of {size}")
@@ -113,7 +114,7 @@ def tile_of(level: int, index: int, size: int) -> Tile:
 
 
 def encode_bundle(entries: Iterable[bytes]) -> bytes:
-    """Each entry behind its length as a big-endian uint16. Raises LimitError for an entry that is too long."""
+    """Each entry behind its length as a big-endian uint16. Raises LimitError for too long an entry."""
     parts: list[bytes] = []
     for entry in entries:
         if len(entry) > MAX_ENTRY_BYTES:
@@ -141,9 +142,9 @@ def parse_bundle(data: bytes, count: int) -> list[bytes]:
 class TileHashReader:
     """Answers ``merkle.HashReader`` for one tree size from the tiles of that size.
 
-    Asks ``read`` for each tile at the full width it has at that size and keeps the last few. Tiles are believed:
-    a wrong tile gives a wrong root or proof, which checking against a signed root reveals.
-    Raises ProofError for hashes outside the tree, MalformedError for a tile of the wrong length.
+    Asks ``read`` for each tile at the width it has at that size and keeps the last few. Tiles are believed: a
+    wrong one gives a wrong root or proof, which checking against a signed root reveals. Raises ProofError for
+    hashes outside the tree, MalformedError for a tile of the wrong length.
     """
 
     def __init__(self, size: int, read: TileReader) -> None:
@@ -168,34 +169,38 @@ class TileHashReader:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Growth:
-    """What appending entries makes of a log: new size and root, and the new files in the order to write them."""
+    """What appending entries makes of a log: size, root, and the new files in the order to write them."""
 
     size: int
     root: bytes
     tiles: Mapping[Tile, bytes]
 
-    def over(self, read: TileReader) -> TileReader:
-        """A reader of the grown log before its files are written: the new ones from here, the others below."""
-        return lambda tile: self.tiles[tile] if tile in self.tiles else read(tile)
+    def overlay(self, read: TileReader) -> TileReader:
+        """Reads the grown log before its files are written: new files from here, the others through ``read``."""
+        return _overlay(self.tiles, read)
 
 
 def grow(*, old_size: int, old_root: bytes, entries: Sequence[bytes], read: TileReader) -> Growth:
-    """Append ``entries`` to the log of ``old_size``; reads only the partial tiles and bundle of its right edge.
+    """Append ``entries`` to a log, reading only the partial tiles and the partial bundle at its right edge.
 
-    What is read is checked against ``old_root`` before anything is built on it, so damage in storage cannot turn
-    into a signed fork. Raises ProofError or MalformedError for such damage, LimitError for entries or a log that
-    are too large. The result holds all new files at once: batches are the caller's choice.
+    What is read is checked against ``old_root`` before anything is built on it, so that damage in storage cannot
+    become a signed fork. Raises ProofError or MalformedError for such damage, LimitError for an entry or a log
+    that gets too large. The result holds all new files at once: the caller chooses the size of a batch.
     """
     new_size = old_size + len(entries)
     if new_size > MAX_TREE_SIZE:
         raise LimitError(f"a log has at most {MAX_TREE_SIZE} entries")
+    read = cache(read)  # what was checked is what is used, whatever happens to the storage meanwhile
     if tree_root(old_size, TileHashReader(old_size, read)) != old_root:
         raise ProofError(f"the stored tiles do not have the root of the log of {old_size} entries")
     tiles = _new_bundles(old_size, entries, read)
     tiles.update(_new_hash_tiles(old_size, entries, read))
-    growth = Growth(size=new_size, root=old_root, tiles=tiles)
-    root = tree_root(new_size, TileHashReader(new_size, growth.over(read)))
+    root = tree_root(new_size, TileHashReader(new_size, _overlay(tiles, read)))
     return Growth(size=new_size, root=root, tiles=tiles)
+
+
+def _overlay(tiles: Mapping[Tile, bytes], read: TileReader) -> TileReader:
+    return lambda tile: tiles[tile] if tile in tiles else read(tile)
 
 
 def _new_on_level(level: int, old_count: int, new_count: int) -> Iterator[Tile]:

@@ -11,7 +11,7 @@ from typing import Final
 from protocol.checkpoint import Checkpoint, open_checkpoint
 from protocol.errors import LimitError, MalformedError
 from protocol.limits import MAX_NOTE_BYTES, MAX_PROOF_HASHES, MAX_TREE_SIZE
-from protocol.lines import encode_base64, decode_base64, parse_decimal
+from protocol.lines import decode_base64, encode_base64, parse_decimal
 from protocol.merkle import HASH_BYTES, leaf_hash, verify_inclusion
 from protocol.note import VerifierKey
 
@@ -85,7 +85,8 @@ def parse_tlog_proof(data: bytes) -> TlogProof:
 def verify_tlog_proof(proof: TlogProof, entry: bytes, verifier: VerifierKey) -> Checkpoint:
     """The checkpoint under which the log's key vouches for ``entry`` at ``proof.index``.
 
-    Raises MalformedError, LimitError or SignatureError for the checkpoint, ProofError if the entry is not in it.
+    Raises MalformedError, LimitError or SignatureError for the checkpoint, ProofError if the entry is not
+    in the log it describes.
     """
     checkpoint = open_checkpoint(proof.checkpoint_note, verifier)
     verify_inclusion(leaf_hash(entry), proof.index, checkpoint.size, proof.hashes, checkpoint.root)

@@ -8,11 +8,11 @@ from datetime import datetime
 from typing import ClassVar, Final, Self
 
 from protocol import ed25519
-from protocol.canonical import encode_base64
 from protocol.digest import Digest
 from protocol.errors import MalformedError
 from protocol.ids import COLLECTOR, parse_name
 from protocol.limits import MAX_ORIGINAL_BYTES
+from protocol.lines import encode_base64
 from protocol.statements.frame import Frame, Header, Subject
 from protocol.times import format_time
 

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar, Final, Self
 
-from protocol.canonical import Fields, decode_base64, encode_base64
+from protocol.canonical import Fields
 from protocol.claims import Claim, TimeClaim
 from protocol.digest import Digest
 from protocol.errors import MalformedError
 from protocol.ids import parse_random_id
 from protocol.limits import MAX_LISTING_ROWS, MAX_ORIGINAL_BYTES, MAX_PATH_BYTES
+from protocol.lines import decode_base64, encode_base64
 from protocol.statements.frame import Frame, Header, Subject
 from protocol.times import format_time
 
