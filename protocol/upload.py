@@ -2,7 +2,8 @@
 UploadError out.
 
 The server asks ``decide_creation``, ``decide_part`` and ``decide_deletion`` before it touches a byte. What the
-sender does with the answers is ``upload_client``. Bytes, time and storage belong to the callers. Clauses are those of the tus resumable upload protocol 1.0.0; ``Repr-Digest`` is RFC 9530.
+sender does with the answers is ``upload_client``. Bytes, time and storage belong to the callers. Clauses are
+those of the tus resumable upload protocol 1.0.0; ``Repr-Digest`` is RFC 9530.
 """
 
 from __future__ import annotations

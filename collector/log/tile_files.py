@@ -1,0 +1,125 @@
+"""The log's files: a C2SP tlog-tiles directory, written so that a checkpoint never covers what is not durable."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from collector.errors import CollectorError, StorageError, storage_errors
+from collector.files import Block, Files
+from protocol.limits import MAX_NOTE_BYTES
+from protocol.tiles import Tile
+
+_CHECKPOINT: Final = "checkpoint"
+_VKEY: Final = "vkey"
+_SCRATCH: Final = ".scratch"
+_LARGEST_BUNDLE_BYTES: Final = 256 * (65_535 + 2)
+
+
+class LogForkError(CollectorError):
+    """The stored checkpoint is not the one this writer last saw: somebody else writes. Stops the collector."""
+
+    code = "log-fork-prevented"
+
+
+class LogMissingError(CollectorError):
+    """There is no log here yet, or its files cannot be read."""
+
+    code = "log-missing"
+
+
+class LogLockedError(CollectorError):
+    """Another process holds the writer's lease on this log."""
+
+    code = "log-locked"
+
+
+class TileFiles:
+    """Tiles, entry bundles and the checkpoint below one folder. Calls block; use them from worker threads."""
+
+    def __init__(self, folder: Path, files: Files) -> None:
+        self.folder = folder
+        self._files = files
+
+    def prepare(self, vkey: str) -> None:
+        """Make the folder and leave the log's public key beside the checkpoint. Idempotent."""
+        with storage_errors("preparing the log"):
+            self._files.make_folder(self.folder / _SCRATCH)
+            for name in self._files.names(self.folder / _SCRATCH):
+                self._files.remove(self.folder / _SCRATCH / name)
+        self._put(self.folder / _VKEY, vkey.encode() + b"\n")
+
+    def read(self, tile: Tile) -> bytes:
+        """The content of a tile that exists. Raises LogMissingError."""
+        try:
+            return self._files.read(self.folder / tile.path, 0, _LARGEST_BUNDLE_BYTES)
+        except OSError as error:
+            raise LogMissingError(f"{tile.path} of the log cannot be read") from error
+
+    def write(self, tiles: Mapping[Tile, bytes]) -> None:
+        """Make all of them durable, in the order given.
+
+        A path may hold what a batch left that never got its checkpoint; it is replaced. What a checkpoint covers
+        is written once: growth computes the same bytes for it or leaves it alone.
+        """
+        for tile, data in tiles.items():
+            self._put(self.folder / tile.path, data)
+
+    def checkpoint(self) -> bytes | None:
+        """The stored checkpoint note, None before the first."""
+        with storage_errors("reading the checkpoint"):
+            try:
+                return self._files.read(self.folder / _CHECKPOINT, 0, MAX_NOTE_BYTES)
+            except FileNotFoundError:
+                return None
+
+    def swap_checkpoint(self, expected: bytes | None, new: bytes) -> None:
+        """Replace the stored checkpoint if it is still ``expected``; durable on return.
+
+        Raises LogForkError if it is not. The lease keeps other writers away, this comparison catches whoever
+        ignored it.
+        """
+        if self.checkpoint() != expected:
+            raise LogForkError("the stored checkpoint has changed under its writer")
+        self._put(self.folder / _CHECKPOINT, new)
+
+    def _put(self, path: Path, data: bytes) -> None:
+        scratch = self.folder / _SCRATCH / secrets.token_hex(16)
+        with storage_errors(f"writing {path.name} of the log"):
+            self._files.make_folder(path.parent)
+            self._write_scratch(scratch, data)
+            self._files.replace(scratch, path)
+            self._files.sync_folder(path.parent)
+
+    def _write_scratch(self, scratch: Path, data: bytes) -> None:
+        appender = self._files.create(scratch)
+        try:
+            rest: Block = memoryview(data)
+            while rest:
+                rest = rest[appender.write(rest) :]
+            appender.sync()
+        finally:
+            appender.close()
+
+
+class WriterLease:
+    """The right to extend the log in this folder, held by one process at a time (flock); given back on exit."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._descriptor = os.open(folder / ".lease", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(self._descriptor)
+            raise LogLockedError("another collector is writing this log") from error
+        except OSError as error:
+            os.close(self._descriptor)
+            raise StorageError("the log's folder does not support locks") from error
+
+    def release(self) -> None:
+        os.close(self._descriptor)
