@@ -22,6 +22,11 @@ def parse_name(text: str, what: str) -> str:
     return text
 
 
+def parse_agency(text: str) -> str:
+    """An agency's name, or the collector's own for what concerns no agency. Raises MalformedError."""
+    return text if text == COLLECTOR else parse_name(text, "agency")
+
+
 def parse_random_id(text: str, what: str) -> str:
     """128 random bits as 32 lower-case hex digits (visit, nonce, upload). Raises MalformedError."""
     if not _HEX32.fullmatch(text):

@@ -119,7 +119,7 @@ def open_note(data: bytes, verifiers: Iterable[VerifierKey]) -> tuple[str, tuple
         identity = (signature.name, signature.key_id)
         if identity in known:
             ed25519.verify(known[identity].public_key, signed, signature.signature)
-            verified.setdefault(identity, signature)
+            verified[identity] = signature
     if not verified:
         raise SignatureError("no known key has signed this note")
     return text, tuple(verified.values())

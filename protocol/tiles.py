@@ -130,7 +130,7 @@ def parse_bundle(data: bytes, count: int) -> list[bytes]:
     for _ in range(count):
         start = position + _LENGTH_BYTES
         end = start + int.from_bytes(data[position:start], "big")
-        if start > len(data) or end > len(data):
+        if end > len(data):
             raise MalformedError(f"the bundle ends inside entry {len(entries)} of {count}")
         entries.append(data[start:end])
         position = end

@@ -10,7 +10,7 @@ from typing import ClassVar, Final, Protocol, Self
 from protocol.canonical import Fields, canonical, parse_json
 from protocol.digest import Digest
 from protocol.errors import MalformedError, UnknownKindError
-from protocol.ids import COLLECTOR, parse_name, parse_random_id
+from protocol.ids import COLLECTOR, parse_agency, parse_name, parse_random_id
 from protocol.limits import MAX_PATH_BYTES, MAX_PAYLOAD_BYTES, MAX_SUBJECTS
 from protocol.times import format_time
 
@@ -29,8 +29,7 @@ class Header:
     nonce: str
 
     def __post_init__(self) -> None:
-        if self.agency != COLLECTOR:
-            parse_name(self.agency, "agency")
+        parse_agency(self.agency)
         if self.signer != COLLECTOR:
             parse_name(self.signer, "signer")
         parse_random_id(self.nonce, "nonce")

@@ -1,0 +1,51 @@
+"""Statements and receipts over HTTP: the way that works without a broker."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from aiohttp import web
+
+from collector.core.access import StationPrincipal
+from collector.intake import Intake
+from collector.receipts import Receipts, StatementUnknownError
+from protocol.admission import MAX_RESULTS
+from protocol.canonical import Fields, parse_json
+from protocol.digest import Digest
+from protocol.dsse import Envelope
+from protocol.limits import MAX_MESSAGE_BYTES
+from protocol.receipt import RECEIPT_TYPE
+
+_ENVELOPE_TYPE: Final = "application/vnd.dsse.envelope.v1+json"
+
+StationAuthenticator = Callable[[web.Request], Awaitable[StationPrincipal]]
+
+
+class StatementHandlers:
+    """For stations only."""
+
+    def __init__(self, *, intake: Intake, receipts: Receipts, authenticate: StationAuthenticator) -> None:
+        self._intake = intake
+        self._receipts = receipts
+        self._authenticate = authenticate
+
+    async def submit(self, request: web.Request) -> web.Response:
+        station = await self._authenticate(request)
+        body = parse_json(await request.read(), max_bytes=MAX_MESSAGE_BYTES, what="request body")
+        items = Fields(body, "request body").items("envelopes", max_items=MAX_RESULTS)
+        envelopes = [Envelope.from_json(item) for item in items]
+        answer = await self._intake.answer(station.name, envelopes)
+        return web.Response(body=answer.to_bytes(), content_type=_ENVELOPE_TYPE)
+
+    async def receipt(self, request: web.Request) -> web.Response:
+        station = await self._authenticate(request)
+        receipt = await self._receipts.make(Digest.parse(request.match_info["statement"]))
+        if receipt.agency not in station.agencies:
+            raise StatementUnknownError("no such statement is known")
+        return web.Response(body=receipt.to_bytes(), content_type=RECEIPT_TYPE)
+
+
+def add_statement_routes(app: web.Application, handlers: StatementHandlers) -> None:
+    app.router.add_post("/api/v1/statements", handlers.submit)
+    app.router.add_get("/api/v1/receipts/{statement}", handlers.receipt)

@@ -1,0 +1,108 @@
+"""Intake: envelopes in, one signed admission out; the same for MQTT and HTTP.
+
+What cannot be read or is not authenticated is answered and counted. An authenticated refusal (a revoked key, an
+agency the station may not speak for) is also recorded in the log, once per statement and reason.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Final
+
+from prometheus_client import Counter
+
+from collector.core.admission import Candidate, Known, Refuse
+from collector.errors import CollectorError
+from collector.log.writer import LogWriter
+from collector.sequencer import Sequencer
+from collector.voice import Voice
+from protocol.admission import Admission, AdmissionResult, sign_admission
+from protocol.digest import Digest
+from protocol.dsse import Envelope
+from protocol.errors import ProtocolError
+from protocol.statements import Custody
+
+logger = logging.getLogger(__name__)
+
+_REMEMBERED_REFUSALS: Final = 10_000
+"""A station that repeats itself does not fill the log; after a restart a refusal may be recorded once more."""
+
+
+class Intake:
+    """Admits statements on behalf of whoever brings them."""
+
+    def __init__(
+        self,
+        *,
+        sequencer: Sequencer,
+        log: LogWriter,
+        voice: Voice,
+        seed: bytes,
+        clock: Callable[[], datetime],
+        counter: Counter,
+    ) -> None:
+        self._sequencer = sequencer
+        self._log = log
+        self._voice = voice
+        self._seed = seed
+        self._clock = clock
+        self._counter = counter
+        self._refusals: OrderedDict[tuple[Digest, str], None] = OrderedDict()
+
+    async def answer(self, station: str, envelopes: Sequence[Envelope]) -> Envelope:
+        """Admit each and sign the answer for ``station``. Never raises for a single bad statement.
+
+        Raises CollectorError (retryable) when the log cannot be written: then nothing is answered at all.
+        """
+        results = await asyncio.gather(*(self._admit(station, envelope) for envelope in envelopes))
+        admitted = any(result.outcome == "admitted" for result in results)
+        admission = Admission(
+            station=station,
+            issued_at=self._clock(),
+            results=tuple(results),
+            checkpoint=self._log.checkpoint_note if admitted else None,
+        )
+        return sign_admission(admission, self._seed)
+
+    async def _admit(self, station: str, envelope: Envelope) -> AdmissionResult:
+        identity = Digest.of(envelope.payload)
+        try:
+            candidate = Candidate.read(envelope)
+        except ProtocolError as error:
+            return self._refused(station, identity, error)
+        decision = await self._sequencer.submit(candidate)
+        if isinstance(decision, Known):
+            self._counter.labels(kind=candidate.entry.kind, outcome="admitted").inc()
+            return AdmissionResult.admitted(identity, decision.index)
+        await self._record(station, candidate, decision)
+        return self._refused(station, identity, decision.error)
+
+    def _refused(self, station: str, identity: Digest, error: ProtocolError) -> AdmissionResult:
+        self._counter.labels(kind="any", outcome=error.code).inc()
+        logger.warning("admission.refused station=%s code=%s statement=%s", station, error.code, identity)
+        return AdmissionResult.refused(identity, error.code, str(error), retryable=error.retryable)
+
+    async def _record(self, station: str, candidate: Candidate, refusal: Refuse) -> None:
+        key = (candidate.id, refusal.error.code)
+        if not refusal.authenticated or key in self._refusals:
+            return
+        self._refusals[key] = None
+        if len(self._refusals) > _REMEMBERED_REFUSALS:
+            self._refusals.popitem(last=False)
+        event = Custody(
+            header=self._voice.header(),
+            event="refused",
+            item=candidate.id,
+            item_name=candidate.entry.kind,
+            actor=station,
+            details={"code": refusal.error.code, "agency": candidate.entry.agency},
+        )
+        try:
+            await self._voice.say(event)
+        except CollectorError as error:
+            del self._refusals[key]
+            logger.warning("admission.refusal_not_recorded code=%s", error.code)

@@ -1,0 +1,32 @@
+"""The collector's own voice: statements it makes itself, signed and committed like everybody else's."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from datetime import datetime
+
+from collector.core.admission import Candidate, Refuse
+from collector.sequencer import Sequencer
+from protocol.ids import COLLECTOR
+from protocol.statements import Header, Statement, sign_statement
+
+
+class Voice:
+    """Signs with the collector's statement key."""
+
+    def __init__(self, *, sequencer: Sequencer, seed: bytes, clock: Callable[[], datetime]) -> None:
+        self._sequencer = sequencer
+        self._seed = seed
+        self._clock = clock
+
+    def header(self, agency: str = COLLECTOR) -> Header:
+        """A fresh header; ``COLLECTOR`` stands for what concerns no single agency."""
+        return Header(agency=agency, signer=COLLECTOR, issued_at=self._clock(), nonce=secrets.token_hex(16))
+
+    async def say(self, statement: Statement) -> int:
+        """Commit; returns the log index. Raises CollectorError (retryable), or ProtocolError if refused."""
+        decision = await self._sequencer.submit(Candidate.read(sign_statement(statement, self._seed)))
+        if isinstance(decision, Refuse):
+            raise decision.error
+        return decision.index
