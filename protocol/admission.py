@@ -22,7 +22,7 @@ MAX_RESULTS: Final = 64
 """Statements answered at once; with 64 refusals of full length the payload stays below its limit."""
 
 _VERSION: Final = 1
-_MAX_DETAIL_CHARS: Final = 300
+_MAX_DETAIL_BYTES: Final = 300
 _OUTCOMES: Final = frozenset({"admitted", "refused"})
 
 
@@ -53,7 +53,7 @@ class AdmissionResult:
             statement=statement,
             outcome="refused",
             code=code,
-            detail=detail[:_MAX_DETAIL_CHARS] or code,
+            detail=_shortened(detail) or code,
             retryable=retryable,
         )
 
@@ -121,6 +121,14 @@ class Admission:
         )
         fields.check_critical()
         return admission
+
+
+def _shortened(detail: str) -> str:
+    """The beginning whose JSON form fits: a hostile name quoted in it may take six bytes per character."""
+    detail = detail[:_MAX_DETAIL_BYTES]
+    while len(canonical(detail)) > _MAX_DETAIL_BYTES + len('""'):
+        detail = detail[:-1]
+    return detail
 
 
 def sign_admission(admission: Admission, seed: bytes) -> Envelope:

@@ -7,9 +7,10 @@ integers beyond 2**53-1, lone surrogates, bytes that are not UTF-8, nesting beyo
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 
 import rfc8785
 
@@ -22,6 +23,8 @@ from protocol.times import parse_time
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
 _MAX_INT: Final = 2**53 - 1
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+_T = TypeVar("_T")
 
 
 def canonical(value: object) -> bytes:
@@ -72,19 +75,24 @@ def _no_constant(name: str) -> Json:
 def _check_tree(root: Json, what: str) -> None:
     level: list[Json] = [root]
     for _ in range(MAX_JSON_DEPTH):
-        below: list[Json] = []
-        for value in level:
-            if isinstance(value, dict):
-                below.extend(value)
-                below.extend(value.values())
-            elif isinstance(value, list):
-                below.extend(value)
-            else:
-                _check_scalar(value, what)
-        if not below:
-            return
-        level = below
-    raise LimitError(f"{what} is nested deeper than {MAX_JSON_DEPTH} levels")
+        level = _check_level(level, what)
+    if any(isinstance(value, dict | list) for value in level):
+        raise LimitError(f"{what} is nested deeper than {MAX_JSON_DEPTH} levels")
+    _check_level(level, what)
+
+
+def _check_level(level: list[Json], what: str) -> list[Json]:
+    """Check the scalars of one level of nesting; return what its arrays and objects hold."""
+    below: list[Json] = []
+    for value in level:
+        if isinstance(value, dict):
+            below.extend(value)
+            below.extend(value.values())
+        elif isinstance(value, list):
+            below.extend(value)
+        else:
+            _check_scalar(value, what)
+    return below
 
 
 def _check_scalar(value: Json, what: str) -> None:
@@ -92,7 +100,7 @@ def _check_scalar(value: Json, what: str) -> None:
         raise MalformedError(f"{what} has an integer beyond 2**53-1")
     if isinstance(value, float) and value in (float("inf"), float("-inf")):
         raise MalformedError(f"{what} has a number too large to represent")
-    if isinstance(value, str) and any("\ud800" <= char <= "\udfff" for char in value):
+    if isinstance(value, str) and _SURROGATE.search(value):
         raise MalformedError(f"{what} has a lone surrogate")
 
 
@@ -116,6 +124,13 @@ class Fields:
 
     def _fail(self, name: str, expected: str) -> MalformedError:
         return MalformedError(f"{self._what}: {name} must be {expected}")
+
+    def _parsed(self, name: str, parse: Callable[[str], _T]) -> _T:
+        text = self.text(name)
+        try:
+            return parse(text)
+        except MalformedError as error:
+            raise MalformedError(f"{self._what}: {name}: {error}") from error
 
     def raw(self, name: str) -> object:
         """The member as parsed, None where absent."""
@@ -153,10 +168,10 @@ class Fields:
         return value
 
     def digest(self, name: str) -> Digest:
-        return Digest.parse(self.text(name))
+        return self._parsed(name, Digest.parse)
 
     def time(self, name: str) -> datetime:
-        return parse_time(self.text(name))
+        return self._parsed(name, parse_time)
 
     def optional_time(self, name: str) -> datetime | None:
         return None if self._get(name) is None else self.time(name)

@@ -1,4 +1,5 @@
-"""The proof a new station gets with its certificate: the log entries that make the collector's and its own key known."""
+"""The proof a new station gets with its certificate: the log entries that make its own and the collector's key
+known, all under one checkpoint."""
 
 from __future__ import annotations
 
@@ -6,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from protocol.canonical import Fields
-from protocol.checkpoint import open_checkpoint
 from protocol.entry import LogEntry
 from protocol.errors import ChainError
 from protocol.keyring import KeyRing
@@ -43,6 +43,9 @@ def verify_enrolment_proof(
     items = [ReceiptItem.from_json(item) for item in raw]
     if not items or items[0].proof.index != 0:
         raise ChainError("an enrolment proof begins with entry 0, the collector's enrolment")
+    note = items[0].proof.checkpoint_note
+    if any(item.proof.checkpoint_note != note for item in items):
+        raise ChainError("the proofs of an enrolment are under one checkpoint")
     ring, missing, collector_key = KeyRing(), set(agencies), b""
     for item in items:
         statement = parse_statement(item.envelope.payload)
@@ -56,6 +59,4 @@ def verify_enrolment_proof(
             missing.discard(statement.header.agency)
     if missing:
         raise ChainError(f"the log does not enrol this station for {sorted(missing)}")
-    note = items[-1].proof.checkpoint_note
-    open_checkpoint(note, log_key)
     return ProvenEnrolment(collector_public_key=collector_key, checkpoint_note=note)

@@ -13,6 +13,7 @@ from typing import Final, Self
 from protocol.canonical import Fields, canonical, parse_canonical
 from protocol.digest import Digest
 from protocol.dsse import STATEMENT_TYPE, Envelope
+from protocol.ed25519 import SIGNATURE_BYTES
 from protocol.errors import MalformedError, UnknownKindError
 from protocol.limits import MAX_ENTRY_BYTES
 from protocol.lines import encode_base64
@@ -38,6 +39,8 @@ class LogEntry:
     def __post_init__(self) -> None:
         if (self.kind in KEY_KINDS) != (self.subject is not None):
             raise MalformedError("a log entry names its subject if it is about a key, and only then")
+        if len(self.signature) != SIGNATURE_BYTES:
+            raise MalformedError(f"the signature of a log entry has {SIGNATURE_BYTES} bytes")
 
     @classmethod
     def of(cls, envelope: Envelope, statement: Statement) -> Self:
@@ -64,9 +67,14 @@ class LogEntry:
             agency=fields.text("agency"),
             statement=fields.digest("statement"),
             key_id=fields.text("key_id"),
-            signature=fields.binary("signature", max_bytes=64),
+            signature=fields.binary("signature", max_bytes=SIGNATURE_BYTES),
             subject=fields.digest("subject") if kind in KEY_KINDS else None,
         )
+
+    @property
+    def subject_key_id(self) -> str | None:
+        """The id of the key this entry is about, None where it is about no key."""
+        return None if self.subject is None else f"ed25519:{self.subject.hex}"
 
     def to_bytes(self) -> bytes:
         members: dict[str, object] = {

@@ -43,9 +43,6 @@ MAX_TEXT_CHARS: Final = 1024
 MAX_LISTING_ROWS: Final = 2_000_000
 """Rows of one inventory listing: a 1 TB card full of 500 KB photographs."""
 
-MAX_LISTING_ROW_BYTES: Final = 16_384
-"""One line of a listing: a path of 4096 bytes as base64, its display form, and the fixed fields."""
-
 MAX_ORIGINAL_BYTES: Final = 2**40
 """One original: 1 TiB, above what any recorder's file system or card holds."""
 

@@ -23,6 +23,9 @@ def parse_time(text: str) -> datetime:
     if not _FORM.fullmatch(text):
         raise MalformedError(f"a time is written 2026-01-31T08:15:30.123Z, not {text[:40]!r}")
     try:
-        return datetime.fromisoformat(text.replace("Z", "+00:00"))
+        moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
     except ValueError as error:
         raise MalformedError(f"no such time: {text}") from error
+    if format_time(moment) != text:  # Python 3.14 takes 24:00 for the next day's 00:00
+        raise MalformedError(f"no such time: {text}")
+    return moment

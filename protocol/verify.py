@@ -34,6 +34,7 @@ from protocol.errors import (
     ProtocolError,
     RevokedError,
 )
+from protocol.ids import COLLECTOR
 from protocol.keyring import KeyRing
 from protocol.log_reading import LogCopy, check_entries
 from protocol.note import VerifierKey
@@ -267,11 +268,12 @@ class Procedure:
         return f"the log of {newest.size} entries continues the receipt's of {self.checkpoint.size}"
 
     def check_revocations(self) -> str:
-        used = {(item.entry.key_id, item.entry.agency): item.index for item in self._items}
-        for index, entry in self._log_entries:
-            key_id = f"ed25519:{entry.subject.hex}" if entry.subject is not None else ""
-            if entry.kind == "revoked" and index < used.get((key_id, entry.agency), 0):
-                raise RevokedError(f"{key_id} was revoked at index {index}, before its use")
+        for item in self._items:
+            index = _revoked_before(item, self._log_entries)
+            if index is not None:
+                raise RevokedError(
+                    f"{item.entry.key_id} was revoked at index {index}, before its use at {item.index}"
+                )
         return "no key was revoked before its use"
 
     def check_witness(self, note: bytes, log: LogCopy | None) -> str:
@@ -298,6 +300,19 @@ def promised_blob(promise: Promise) -> tuple[Digest, int]:
     if promise.rendered is None:
         raise ChainError("a rendition that was not made promises no bytes")
     return promise.rendered.digest, promise.rendered.size_bytes
+
+
+def _revoked_before(item: Item, about_keys: Sequence[tuple[int, LogEntry]]) -> int | None:
+    """Where the item's key lost its authority and did not get it back before this use; as ``KeyRing`` counts:
+    a collector's key is enrolled and revoked for all agencies at once."""
+    agency = COLLECTOR if item.statement.header.signer == COLLECTOR else item.entry.agency
+    revoked_index = None
+    for index, entry in about_keys:
+        if index >= item.index:
+            break
+        if entry.subject_key_id == item.entry.key_id and entry.agency == agency:
+            revoked_index = index if entry.kind == "revoked" else None
+    return revoked_index
 
 
 def _linked(by_id: dict[Digest, Item], wanted: Digest, kind: type[Manifest], source: Item) -> Manifest:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import io
 import json
 import sys
 from collections.abc import Sequence
@@ -40,6 +41,8 @@ _TITLES: Final = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of ``zhilu-verify``."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # terminals without Chinese get their verdict too
     options = _parser().parse_args(arguments)
     try:
         checks = _check(options)
@@ -78,7 +81,7 @@ def _check(options: argparse.Namespace) -> list[Check]:
 
 def _log_key(text: str) -> VerifierKey:
     if "+" not in text or Path(text).is_file():
-        text = _read(Path(text), MAX_NOTE_BYTES).decode("ascii", "replace")
+        text = _read(Path(text), MAX_NOTE_BYTES).decode("utf-8", "replace")
     return VerifierKey.parse(text.strip())
 
 
@@ -128,7 +131,6 @@ def _as_json(checks: Sequence[Check], verdict: bool) -> str:
                 for check in checks
             ],
         },
-        ensure_ascii=False,
         indent=2,
     )
 
@@ -136,9 +138,7 @@ def _as_json(checks: Sequence[Check], verdict: bool) -> str:
 def _unusable(error: OSError | ProtocolError, *, as_json: bool) -> int:
     code = error.code if isinstance(error, ProtocolError) else "file-unreadable"
     if as_json:
-        print(
-            json.dumps({"verified": False, "error": {"code": code, "detail": str(error)}}, ensure_ascii=False)
-        )
+        print(json.dumps({"verified": False, "error": {"code": code, "detail": str(error)}}))
     else:
         print(f"zhilu-verify: {code}: {error}", file=sys.stderr)
     return 2

@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 
 from protocol.digest import Digest
 from protocol.dsse import STATEMENT_TYPE, Envelope
-from protocol.errors import UnknownKindError
+from protocol.errors import MalformedError, UnknownKindError
 from protocol.statements.collector import Enrolled, Revoked, Stored
 from protocol.statements.custody import Custody
 from protocol.statements.frame import Header, Subject, encode, open_frame
@@ -32,14 +32,26 @@ _KINDS: Final[dict[str, type[Statement]]] = {
 
 def parse_statement(payload: bytes) -> Statement:
     """Interpret a payload. Raises MalformedError, LimitError, UnknownKindError, UnknownCriticalError,
-    KeyRejectedError."""
+    KeyRejectedError.
+
+    The subject must be the one the predicate leads to: a reader who knows only in-toto sees nothing else.
+    """
     frame = open_frame(payload)
     kind = _KINDS.get(frame.kind)
     if kind is None:
         raise UnknownKindError(f"unknown kind of statement: {frame.kind[:40]!r}")
     statement = kind.read(frame)
     frame.fields.check_critical()
+    if statement.subject != frame.subject:
+        raise MalformedError(
+            f"the subject of this {frame.kind} statement must be {_named(statement.subject)},"
+            f" not {_named(frame.subject)}"
+        )
     return statement
+
+
+def _named(subject: Subject) -> str:
+    return f"{subject.name[:80]!r} {subject.digest}"
 
 
 def sign_statement(statement: Statement, seed: bytes) -> Envelope:

@@ -9,7 +9,7 @@ from typing import ClassVar, Final, Self
 
 from protocol import ed25519
 from protocol.digest import Digest
-from protocol.errors import MalformedError
+from protocol.errors import MalformedError, UnknownKindError
 from protocol.ids import COLLECTOR, parse_name
 from protocol.limits import MAX_ORIGINAL_BYTES
 from protocol.lines import encode_base64
@@ -18,7 +18,7 @@ from protocol.times import format_time
 
 ROLES: Final = frozenset({"station", "collector"})
 PURPOSES: Final = frozenset({"original", "rendition", "listing"})
-_KEY_BYTES: Final = 32
+_ALGORITHM: Final = "ed25519"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,22 +55,21 @@ class Enrolled:
         return {
             "role": self.role,
             "name": self.name,
-            "algorithm": "ed25519",
+            "algorithm": _ALGORITHM,
             "public_key": encode_base64(self.public_key),
         }
 
     @classmethod
     def read(cls, frame: Frame) -> Self:
         fields = frame.fields
-        fields.one_of("algorithm", frozenset({"ed25519"}))
-        public_key = fields.binary("public_key", max_bytes=_KEY_BYTES)
-        if Digest.of(public_key) != frame.subject.digest:
-            raise MalformedError("the subject of an enrolment is the digest of the key")
+        algorithm = fields.text("algorithm")
+        if algorithm != _ALGORITHM:
+            raise UnknownKindError(f"an enrolment of a key of an unknown algorithm: {algorithm[:40]!r}")
         return cls(
             header=frame.header,
             role=fields.one_of("role", ROLES),
             name=fields.text("name"),
-            public_key=public_key,
+            public_key=fields.binary("public_key", max_bytes=ed25519.PUBLIC_KEY_BYTES),
         )
 
 

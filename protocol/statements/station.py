@@ -366,19 +366,15 @@ class Rendition:
     @classmethod
     def read(cls, frame: Frame) -> Self:
         fields = frame.fields
-        original = fields.digest("original")
-        rendered = (
-            None
-            if fields.raw("rendered") is None
-            else Rendered.read(frame.subject.digest, fields.object("rendered"))
-        )
-        if rendered is None and frame.subject.digest != original:
-            raise MalformedError("a rendition that was not made has its original as subject")
         return cls(
             header=frame.header,
-            original=original,
+            original=fields.digest("original"),
             manifest=fields.digest("manifest"),
             rendition=fields.one_of("rendition", RENDITION_KINDS),
-            rendered=rendered,
+            rendered=(
+                None
+                if fields.raw("rendered") is None
+                else Rendered.read(frame.subject.digest, fields.object("rendered"))
+            ),
             problem=None if fields.raw("problem") is None else Problem.read(fields.object("problem")),
         )

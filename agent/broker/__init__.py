@@ -1,0 +1,1 @@
+"""The station's side of MQTT: one persistent connection to the collector's broker."""

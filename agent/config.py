@@ -1,0 +1,127 @@
+"""The station's settings: defaults, then the TOML file in its data directory, read once into one frozen object."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from agent.errors import AgentError
+
+CONFIG_NAME: Final = "agent.toml"
+
+_MAX_CONFIG_BYTES: Final = 65_536
+_MIB: Final = 1024 * 1024
+_NUMBERS: Final = frozenset({"settle_s", "bays_at_once", "uploads_at_once", "reserve_mib", "keep_days"})
+_TEXTS: Final = frozenset({"dock_dir", "zone"})
+
+
+class ConfigError(AgentError):
+    """The settings cannot be used; says which and why."""
+
+    code = "config-invalid"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentConfig:
+    """Settings of one station. ``dock_dir`` is the folder below which volumes appear; ``zone`` is the local time
+    that recorders without a zone are set to; ``holders`` maps recorder numbers to agencies."""
+
+    data_dir: Path
+    dock_dir: Path
+    zone_name: str = "Asia/Shanghai"
+    settle_s: float = 2.0
+    bays_at_once: int = 4
+    uploads_at_once: int = 4
+    reserve_bytes: int = 1024 * _MIB
+    keep_days: int = 7
+    holders: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not (0 < self.settle_s <= 3600 and 0 < self.bays_at_once <= 64 and 0 < self.uploads_at_once <= 32):
+            raise ConfigError("settle_s is 0-3600 s, bays_at_once 1-64, uploads_at_once 1-32")
+        if self.reserve_bytes < 0 or self.keep_days < 0:
+            raise ConfigError("reserve_mib and keep_days are not negative")
+        _ = self.zone
+
+    @property
+    def zone(self) -> ZoneInfo:
+        try:
+            return ZoneInfo(self.zone_name)
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            raise ConfigError(f"unknown time zone {self.zone_name!r}") from error
+
+    @classmethod
+    def load(cls, data_dir: Path) -> Self:
+        """Defaults where there is no file. Raises ConfigError for a file that cannot be used."""
+        path = data_dir / CONFIG_NAME
+        try:
+            with path.open("rb") as file:
+                values = tomllib.loads(file.read(_MAX_CONFIG_BYTES).decode())
+        except FileNotFoundError:
+            values = {}
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"{path} cannot be read: {error}") from error
+        return cls._from_toml(data_dir, values)
+
+    @classmethod
+    def _from_toml(cls, data_dir: Path, values: Mapping[str, object]) -> Self:
+        unknown = set(values) - _NUMBERS - _TEXTS - {"holders"}
+        if unknown:
+            raise ConfigError(f"unknown settings: {', '.join(sorted(unknown))}")
+        dock_dir = Path(_text(values, "dock_dir", str(data_dir / "dock")))
+        return cls(
+            data_dir=data_dir,
+            dock_dir=dock_dir if dock_dir.is_absolute() else data_dir / dock_dir,
+            zone_name=_text(values, "zone", "Asia/Shanghai"),
+            settle_s=_number(values, "settle_s", 2.0),
+            bays_at_once=int(_number(values, "bays_at_once", 4)),
+            uploads_at_once=int(_number(values, "uploads_at_once", 4)),
+            reserve_bytes=int(_number(values, "reserve_mib", 1024)) * _MIB,
+            keep_days=int(_number(values, "keep_days", 7)),
+            holders=_holders(values.get("holders", {})),
+        )
+
+    @property
+    def keys_dir(self) -> Path:
+        return self.data_dir / "keys"
+
+    @property
+    def spool_dir(self) -> Path:
+        return self.data_dir / "spool"
+
+    @property
+    def rendering_dir(self) -> Path:
+        """Unfinished renditions; on the spool's disk, so that finished ones move without copying."""
+        return self.data_dir / "rendering"
+
+    @property
+    def journal_path(self) -> Path:
+        return self.data_dir / "journal.sqlite"
+
+    @property
+    def status_path(self) -> Path:
+        return self.data_dir / "status.json"
+
+
+def _text(values: Mapping[str, object], key: str, default: str) -> str:
+    value = values.get(key, default)
+    if not isinstance(value, str) or not value:
+        raise ConfigError(f"{key} must be a text")
+    return value
+
+
+def _number(values: Mapping[str, object], key: str, default: float) -> float:
+    value = values.get(key, default)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ConfigError(f"{key} must be a number")
+    return value
+
+
+def _holders(value: object) -> Mapping[str, str]:
+    if not isinstance(value, dict) or not all(isinstance(agency, str) for agency in value.values()):
+        raise ConfigError("holders maps recorder numbers to agencies")
+    return {str(recorder): agency for recorder, agency in value.items()}

@@ -1,0 +1,1 @@
+"""The station's keys and what it trusts since its enrolment."""

@@ -1,0 +1,94 @@
+"""The set of known profiles and the choice among them. Pure.
+
+Guarantees: the same volume always gets the same profile, whatever the order of the files and of the profiles.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from firmware_profiles.errors import NoProfileError, ProfileConflict
+from firmware_profiles.names import MAX_NAME_CHARS
+from firmware_profiles.schema import MatchRule, NameGrammar, Profile
+
+_Criterion: TypeAlias = Callable[[str], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """All profiles of a station. Raises ProfileConflict for a repeated id or a second fallback."""
+
+    profiles: tuple[Profile, ...]
+
+    def __post_init__(self) -> None:
+        repeated = [
+            name for name, times in Counter(profile.id for profile in self.profiles).items() if times > 1
+        ]
+        if repeated:
+            raise ProfileConflict(f"profile {repeated[0]} is given more than once")
+        fallbacks = [profile.id for profile in self.profiles if profile.match.fallback]
+        if len(fallbacks) > 1:
+            raise ProfileConflict(f"more than one fallback: {', '.join(sorted(fallbacks))}")
+
+    def choose(self, *, label: str | None, paths: Iterable[str]) -> Profile:
+        """The profile for a volume that shows this label and these paths (display text, of files).
+
+        Raises ProfileConflict when two best matches have equal rank, NoProfileError when nothing fits.
+        """
+        matching = self._matching(label, paths)
+        best = max((profile.match.rank for profile in matching), default=None)
+        found = [profile for profile in matching if profile.match.rank == best]
+        if len(found) > 1:
+            names = ", ".join(sorted(profile.id for profile in found))
+            raise ProfileConflict(f"the volume fits several profiles of rank {best}: {names}")
+        if found:
+            return found[0]
+        return self._fallback()
+
+    def _matching(self, label: str | None, paths: Iterable[str]) -> list[Profile]:
+        open_criteria = {
+            profile.id: _path_criteria(profile.match)
+            for profile in self.profiles
+            if not profile.match.fallback and _label_fits(profile.match, label)
+        }
+        unseen = iter(paths)
+        while any(open_criteria.values()) and (path := next(unseen, None)) is not None:
+            for criteria in open_criteria.values():
+                criteria[:] = [criterion for criterion in criteria if not criterion(path)]
+        return [profile for profile in self.profiles if open_criteria.get(profile.id) == []]
+
+    def _fallback(self) -> Profile:
+        for profile in self.profiles:
+            if profile.match.fallback:
+                return profile
+        raise NoProfileError("the volume fits no profile and there is no fallback")
+
+
+def _label_fits(match: MatchRule, label: str | None) -> bool:
+    if match.volume_labels is None:
+        return True
+    return label is not None and match.volume_labels.search(label) is not None
+
+
+def _path_criteria(match: MatchRule) -> list[_Criterion]:
+    patterns = [pattern for pattern in (match.marker_files, match.paths) if pattern is not None]
+    criteria = [_path_criterion(pattern) for pattern in patterns]
+    if match.file_names:
+        criteria.append(_name_criterion(match.file_names))
+    return criteria
+
+
+def _path_criterion(pattern: re.Pattern[str]) -> _Criterion:
+    return lambda path: pattern.search(path) is not None
+
+
+def _name_criterion(grammars: tuple[NameGrammar, ...]) -> _Criterion:
+    def fits(path: str) -> bool:
+        name = path.rpartition("/")[2]
+        return len(name) <= MAX_NAME_CHARS and any(grammar.regex.fullmatch(name) for grammar in grammars)
+
+    return fits

@@ -1,0 +1,186 @@
+"""A recorder's volume in memory: the twin of ``agent.volumes.tree.TreeVolume``, with faults on demand.
+
+It can vanish after a number of bytes, fail at an offset of a file, grow a file while it is read, and give short
+reads. Everything else behaves as the contract suite demands of both.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+from agent.ports import FileIdentity, Obstacle, ScannedEntry, VolumeIdentity
+from agent.volumes.errors import FileChangedError, FileUnreadableError, PathUnsafeError, VolumeVanishedError
+from protocol.errors import ProtocolError
+from protocol.listing import check_raw_path
+
+FIRST_TIME_NS = 1_769_847_330_000_000_000
+"""2026-01-31T08:15:30Z; each later change is one second on."""
+
+
+@dataclass(slots=True)
+class MemoryFile:
+    """``fails_at`` maps offsets to error numbers; ``grows_at`` maps offsets to bytes appended when reached."""
+
+    data: bytes
+    modified_ns: int
+    inode: int
+    fails_at: dict[int, int] = field(default_factory=dict)
+    grows_at: dict[int, bytes] = field(default_factory=dict)
+
+
+class MemoryVolume:
+    """A ``RecorderVolume`` whose files are given as bytes."""
+
+    def __init__(
+        self,
+        files: Mapping[bytes, bytes],
+        *,
+        obstacles: Mapping[bytes, Obstacle] | None = None,
+        bay: str = "bay-1",
+        label: str | None = None,
+        max_read_bytes: int | None = None,
+    ) -> None:
+        self.files: dict[bytes, MemoryFile] = {}
+        self.obstacles = dict(obstacles or {})
+        self.max_read_bytes = max_read_bytes
+        self.bytes_read = 0
+        self._bay = bay
+        self._label = label
+        self._clock_ns = FIRST_TIME_NS
+        self._next_inode = 10
+        self._vanish_after: int | None = None
+        for raw_path, data in files.items():
+            self.put(raw_path, data)
+
+    def put(self, raw_path: bytes, data: bytes) -> MemoryFile:
+        """Add or replace a file."""
+        self._next_inode += 1
+        self.files[raw_path] = MemoryFile(data, self._tick(), self._next_inode)
+        return self.files[raw_path]
+
+    def append(self, raw_path: bytes, data: bytes) -> None:
+        found = self.files[raw_path]
+        found.data += data
+        found.modified_ns = self._tick()
+
+    def vanish(self) -> None:
+        """Unplug it now."""
+        self._vanish_after = self.bytes_read
+
+    def vanish_after(self, more_bytes: int) -> None:
+        """Unplug it when that many more bytes were read."""
+        self._vanish_after = self.bytes_read + more_bytes
+
+    def identify(self) -> VolumeIdentity:
+        self.check_there()
+        return VolumeIdentity(
+            dock="memory",
+            bay=self._bay,
+            label=self._label,
+            generation=f"memory:{id(self)}",
+            fs_type="memory",
+            total_bytes=64 * 2**30,
+            free_bytes=64 * 2**30 - sum(len(found.data) for found in self.files.values()),
+        )
+
+    def scan(self) -> Iterator[ScannedEntry]:
+        self.check_there()
+        for raw_path, found in list(self.files.items()):
+            self.check_there()
+            yield ScannedEntry(raw_path=raw_path, size_bytes=len(found.data), modified_ns=found.modified_ns)
+        for raw_path, obstacle in self.obstacles.items():
+            yield ScannedEntry(raw_path=raw_path, size_bytes=0, modified_ns=None, obstacle=obstacle)
+
+    def open_file(self, raw_path: bytes, *, offset_bytes: int = 0) -> MemoryFileReader:
+        self.check_there()
+        try:
+            check_raw_path(raw_path)
+        except ProtocolError as error:
+            raise PathUnsafeError(str(error)) from error
+        if raw_path in self.files:
+            return MemoryFileReader(self, self.files[raw_path], offset_bytes)
+        if self._is_no_regular_file(raw_path):
+            raise PathUnsafeError(f"not a regular file: {raw_path!r}")
+        raise FileUnreadableError(f"cannot read {raw_path!r}", errno_value=errno.ENOENT)
+
+    def _is_no_regular_file(self, raw_path: bytes) -> bool:
+        names = raw_path.split(b"/")
+        above = {b"/".join(names[:depth]) for depth in range(1, len(names))}
+        is_folder = any(path.startswith(raw_path + b"/") for path in self.files)
+        return is_folder or raw_path in self.obstacles or not above.isdisjoint({*self.files, *self.obstacles})
+
+    def check_there(self) -> None:
+        if self._vanish_after is not None and self.bytes_read >= self._vanish_after:
+            raise VolumeVanishedError(f"the volume at bay {self._bay} is gone")
+
+    def readable_now(self, wanted: int) -> int:
+        """How much of a read is possible before the volume vanishes."""
+        self.check_there()
+        limits = [wanted]
+        if self.max_read_bytes is not None:
+            limits.append(self.max_read_bytes)
+        if self._vanish_after is not None:
+            limits.append(self._vanish_after - self.bytes_read)
+        return min(limits)
+
+    def _tick(self) -> int:
+        self._clock_ns += 1_000_000_000
+        return self._clock_ns
+
+
+class MemoryFileReader:
+    """A ``FileReader`` over a ``MemoryFile``."""
+
+    def __init__(self, volume: MemoryVolume, found: MemoryFile, offset: int) -> None:
+        self._volume = volume
+        self._file = found
+        self._offset = offset
+        self._closed = False
+        self.opened_as = self._identity()
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:
+        if self._closed:
+            raise FileUnreadableError("the reader is closed", errno_value=errno.EBADF)
+        self._meet_events()
+        ahead = [mark for mark in (*self._file.fails_at, *self._file.grows_at) if mark > self._offset]
+        wanted = min([len(buffer), *(mark - self._offset for mark in ahead)])
+        piece = self._file.data[self._offset : self._offset + self._volume.readable_now(wanted)]
+        memoryview(buffer)[: len(piece)] = piece
+        self._offset += len(piece)
+        self._volume.bytes_read += len(piece)
+        return len(piece)
+
+    def _meet_events(self) -> None:
+        number = self._file.fails_at.get(self._offset)
+        if number is not None:
+            raise FileUnreadableError("cannot read", errno_value=number)
+        more = self._file.grows_at.pop(self._offset, None)
+        if more is not None:
+            self._file.data += more
+            self._file.modified_ns += 1_000_000_000
+
+    def verify_unchanged(self) -> None:
+        self._volume.check_there()
+        now = self._identity()
+        if now != self.opened_as:
+            raise FileChangedError(f"was {self.opened_as} and is {now}")
+
+    def _identity(self) -> FileIdentity:
+        return FileIdentity(
+            size_bytes=len(self._file.data), modified_ns=self._file.modified_ns, inode=self._file.inode
+        )
+
+    def close(self) -> None:
+        self._closed = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
