@@ -71,11 +71,11 @@ class Sequencer:
         self._interval_s = interval_s
         self._on_committed = on_committed
         self._queue: asyncio.Queue[_Waiting] = asyncio.Queue(_QUEUE_ENTRIES)
-        self._stopped = False
+        self.stopped = False
 
     async def submit(self, candidate: Candidate) -> Decision:
         """Decide and commit. Known means: durable in the log at this index. Raises CollectorError, retryable."""
-        if self._stopped:
+        if self.stopped:
             raise SequencerStoppedError("the collector is stopping")
         answer: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
         await self._queue.put(_Waiting(candidate, answer))
@@ -88,7 +88,7 @@ class Sequencer:
                 batch = await self._next_batch()
                 await self._commit(batch)
         finally:
-            self._stopped = True
+            self.stopped = True
             while not self._queue.empty():
                 self._fail([self._queue.get_nowait()], SequencerStoppedError("the collector is stopping"))
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
-from protocol.canonical import Fields
+from protocol.canonical import Fields, Json
 from protocol.entry import LogEntry
 from protocol.errors import ChainError
 from protocol.keyring import KeyRing
@@ -27,9 +28,9 @@ class ProvenEnrolment:
     checkpoint_note: bytes
 
 
-def enrolment_proof_json(items: Sequence[ReceiptItem]) -> dict[str, object]:
+def enrolment_proof_json(items: Sequence[ReceiptItem]) -> dict[str, Json]:
     """The form in which the proof travels."""
-    return {"items": [item.to_json() for item in items]}
+    return {"items": [cast("Json", item.to_json()) for item in items]}
 
 
 def verify_enrolment_proof(

@@ -7,7 +7,7 @@ from typing import Final
 MAX_ENTRY_BYTES: Final = 65_535
 """Log entry: uint16 length prefix in a tlog-tiles entry bundle (C2SP tlog-tiles)."""
 
-MAX_PAYLOAD_BYTES: Final = 48 * 1024
+MAX_PAYLOAD_BYTES: Final = 48_000
 """Statement payload: fits, base64-coded and in its envelope, into one 64 KiB MQTT message."""
 
 MAX_ENVELOPE_BYTES: Final = 65_536

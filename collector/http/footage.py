@@ -6,15 +6,18 @@ one item within ``VIEWING`` is one event.
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, Literal
 
 from aiohttp import web
 
-from collector.core.access import Principal
-from collector.errors import CollectorError
+from collector.catalogue import Catalogue, KnownBytes
+from collector.core.access import Deny, Principal, decide_viewing_footage
+from collector.errors import CollectorError, NotAllowedError
+from collector.http.identity import principal_of
 from collector.objects import ObjectClass, ObjectStore
 from collector.voice import Voice
 from protocol.digest import Digest
@@ -42,21 +45,6 @@ class RangeError(CollectorError):
     fault = "caller"
 
 
-class Footage:
-    """What the handlers need to know about an item: whose it is and what it is called."""
-
-    __slots__ = ("agency", "media_type", "name")
-
-    def __init__(self, *, agency: str, media_type: str, name: str) -> None:
-        self.agency = agency
-        self.media_type = media_type
-        self.name = name
-
-
-FindFootage = Callable[[Principal, ObjectClass, Digest], Awaitable[Footage | None]]
-"""The item as this principal may see it, None if there is none for them. Raises NotAllowedError."""
-
-
 class FootageHandlers:
     """GET and HEAD of bytes."""
 
@@ -66,14 +54,12 @@ class FootageHandlers:
         objects: ObjectStore,
         voice: Voice,
         clock: Callable[[], datetime],
-        authenticate: Callable[[web.Request], Awaitable[Principal]],
-        find: FindFootage,
+        catalogue: Catalogue,
     ) -> None:
         self._objects = objects
         self._voice = voice
         self._clock = clock
-        self._authenticate = authenticate
-        self._find = find
+        self._catalogue = catalogue
         self._viewings: OrderedDict[tuple[str, str, Digest], datetime] = OrderedDict()
 
     async def original(self, request: web.Request) -> web.StreamResponse:
@@ -83,11 +69,9 @@ class FootageHandlers:
         return await self._serve(request, ObjectClass.RENDITIONS)
 
     async def _serve(self, request: web.Request, cls: ObjectClass) -> web.StreamResponse:
-        principal = await self._authenticate(request)
+        principal = principal_of(request)
         digest = Digest.parse(request.match_info["digest"])
         footage = await self._find(principal, cls, digest)
-        if footage is None:
-            raise FootageUnknownError("no such original or rendition is known to you")
         size_bytes = (await self._objects.stat(footage.agency, cls, digest)).size_bytes
         etag = f'"{digest}"'
         if request.headers.get("If-None-Match") == etag:
@@ -108,8 +92,20 @@ class FootageHandlers:
         await response.write_eof()
         return response
 
+    async def _find(self, principal: Principal, cls: ObjectClass, digest: Digest) -> KnownBytes:
+        decision = decide_viewing_footage(principal)
+        if isinstance(decision, Deny):
+            raise NotAllowedError(decision.message)
+        purpose: Literal["original", "rendition"] = (
+            "original" if cls is ObjectClass.ORIGINALS else "rendition"
+        )
+        found = await asyncio.to_thread(self._catalogue.known_bytes, purpose, digest, decision.agencies)
+        if found is None:
+            raise FootageUnknownError("no such original or rendition is known to you")
+        return found
+
     async def _record_viewing(
-        self, principal: Principal, cls: ObjectClass, digest: Digest, footage: Footage
+        self, principal: Principal, cls: ObjectClass, digest: Digest, footage: KnownBytes
     ) -> None:
         now, key = self._clock(), (principal.name, footage.agency, digest)
         seen = self._viewings.get(key)
@@ -144,7 +140,7 @@ def _range(request: web.Request, size_bytes: int, etag: str) -> tuple[int, int]:
     return start, stop - start
 
 
-def _headers(footage: Footage, digest: Digest, etag: str) -> dict[str, str]:
+def _headers(footage: KnownBytes, digest: Digest, etag: str) -> dict[str, str]:
     safe = footage.media_type in _SAFE_INLINE
     return {
         "Accept-Ranges": "bytes",

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import Final
 
 from aiohttp import web
 
-from collector.core.access import StationPrincipal
+from collector.http.identity import station_of
 from collector.intake import Intake
 from collector.receipts import Receipts, StatementUnknownError
 from protocol.admission import MAX_RESULTS
@@ -19,19 +18,16 @@ from protocol.receipt import RECEIPT_TYPE
 
 _ENVELOPE_TYPE: Final = "application/vnd.dsse.envelope.v1+json"
 
-StationAuthenticator = Callable[[web.Request], Awaitable[StationPrincipal]]
-
 
 class StatementHandlers:
     """For stations only."""
 
-    def __init__(self, *, intake: Intake, receipts: Receipts, authenticate: StationAuthenticator) -> None:
+    def __init__(self, *, intake: Intake, receipts: Receipts) -> None:
         self._intake = intake
         self._receipts = receipts
-        self._authenticate = authenticate
 
     async def submit(self, request: web.Request) -> web.Response:
-        station = await self._authenticate(request)
+        station = station_of(request)
         body = parse_json(await request.read(), max_bytes=MAX_MESSAGE_BYTES, what="request body")
         items = Fields(body, "request body").items("envelopes", max_items=MAX_RESULTS)
         envelopes = [Envelope.from_json(item) for item in items]
@@ -39,7 +35,7 @@ class StatementHandlers:
         return web.Response(body=answer.to_bytes(), content_type=_ENVELOPE_TYPE)
 
     async def receipt(self, request: web.Request) -> web.Response:
-        station = await self._authenticate(request)
+        station = station_of(request)
         receipt = await self._receipts.make(Digest.parse(request.match_info["statement"]))
         if receipt.agency not in station.agencies:
             raise StatementUnknownError("no such statement is known")

@@ -19,12 +19,14 @@ from agent.errors import (
     RenditionShortError,
 )
 from agent.media import render as render_module
+from agent.media.child import run_child
 from agent.media.exif import ExifFacts
 from agent.media.facts import MediaFacts
-from agent.media.limits import STILL_BUDGET
+from agent.media.limits import PROBE_BUDGET, STILL_BUDGET
 from agent.media.picture import Size
 from agent.media.plan import NotRendered, RenditionPlan, Still, plan_renditions
 from agent.media.render import FfmpegRenderer
+from agent.media.sandbox import Sandbox, inside_name
 from tests.support.media_lab import make_h264, make_video
 
 pytestmark = pytest.mark.media
@@ -65,8 +67,29 @@ async def test_a_playlist_named_mp4_reads_no_other_file(
     other = make_h264(tmp_path / "other.mp4")
     original = tmp_path / "clip.mp4"
     original.write_text(playlist.format(target=other))
+    with pytest.raises(MediaUnreadableError):
+        await renderer.facts(original, "video/mp4")
+
+
+async def test_a_playlist_is_called_refused_not_damaged(renderer: FfmpegRenderer, tmp_path: Path) -> None:
+    original = tmp_path / "clip.mp4"
+    original.write_text("#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\nother.mp4\n")
     with pytest.raises(MediaFormatRefusedError):
         await renderer.facts(original, "video/mp4")
+
+
+async def test_even_without_the_lists_the_sandbox_hides_what_a_playlist_points_at(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    original = tmp_path / "clip.mp4"
+    original.write_text(f"ffconcat version 1.0\nfile '{make_h264(tmp_path / 'other.mp4')}'\n")
+    unguarded = ["ffprobe", "-loglevel", "error", "-f", "concat", "-safe", "0"]
+    assert (await run_child([*unguarded, str(original)], deadline_s=60)).exit_status == 0, (
+        "the danger is real"
+    )
+    outcome = await sandbox.run([*unguarded, inside_name(original)], budget=PROBE_BUDGET, input_path=original)
+    assert outcome.exit_status != 0
+    assert b"No such file" in outcome.message
 
 
 @pytest.mark.parametrize(
@@ -85,7 +108,7 @@ async def test_a_recording_cut_before_its_index_is_unreadable(
     renderer: FfmpegRenderer, tmp_path: Path
 ) -> None:
     original = make_h264(tmp_path / "clip.mp4")
-    original.write_bytes(original.read_bytes()[:-2000])
+    original.write_bytes(original.read_bytes()[: original.stat().st_size // 2])
     with pytest.raises(MediaUnreadableError):
         await renderer.facts(original, "video/mp4")
 
@@ -173,7 +196,8 @@ async def test_a_cancelled_rendition_leaves_nothing(
     plan = await _playable(renderer, original)
     started = asyncio.Event()
     rendering = asyncio.create_task(renderer.render(plan, original, folder, lambda _share: started.set()))
-    await started.wait()
+    async with asyncio.timeout(60):
+        await started.wait()
     rendering.cancel()
     with pytest.raises(asyncio.CancelledError):
         await rendering

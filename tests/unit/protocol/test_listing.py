@@ -56,7 +56,9 @@ def test_each_name_of_a_path_is_shown_by_its_own_encoding(raw_path: bytes, shown
 def test_states_carry_what_belongs_to_them() -> None:
     digest = Digest.of(b"")
     rows = [
-        ListingRow(raw_path=b"a", size_bytes=0, modified_at=None, state=RowState.EXCLUDED, rule="trash-folder"),
+        ListingRow(
+            raw_path=b"a", size_bytes=0, modified_at=None, state=RowState.EXCLUDED, rule="trash-folder"
+        ),
         ListingRow(raw_path=b"b", size_bytes=0, modified_at=TIME, state=RowState.KNOWN, manifest=digest),
         to_read(b"c"),
         ListingRow(

@@ -1,0 +1,156 @@
+"""What the uplink does next: pure decisions over journal rows, with the time passed in."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from agent.core.retry import Backoff
+from agent.spool.records import Delivery, OutboxRow
+from protocol.digest import Digest
+
+MAX_BATCH_STATEMENTS: Final = 64
+MAX_BATCH_BYTES: Final = 262_144
+"""Limits of ``POST /api/v1/statements``."""
+
+ASK_FIRST_BYTES: Final = 8 * 1024 * 1024
+"""From this size on, one question whether the collector already holds the bytes costs less than sending them."""
+
+PUSH_GRACE_S: Final = 3.0
+"""With a broker the receipt comes by itself; ask only when it is late."""
+
+STAGING_CHECK_POLLS: Final = 4
+"""Unanswered questions before, and between, checks that the collector still has the uploaded bytes."""
+
+_PACE: Final = Backoff(first_s=1.0)
+_BODY_OVERHEAD_BYTES: Final = len(b'{"envelopes":[]}')
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatementPace:
+    """How long a statement waits for its admission before it is offered again."""
+
+    admission_wait_s: float = 5.0
+    """By MQTT an admission takes well below a second; then HTTP is asked."""
+    republish_s: float = 30.0
+    """While HTTP fails, the broker gets the statement again: it may have lost it."""
+    backoff: Backoff = _PACE
+
+    def wait_s(self, row: OutboxRow) -> float:
+        """Between attempts; grows for what the collector keeps putting off."""
+        return max(self.admission_wait_s, self.backoff.delay_s(max(row.attempts, 1), 1.0))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ways:
+    """Which ways to the collector are open now. ``http_failing``: the last request failed."""
+
+    broker: bool
+    http: bool
+    http_failing: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatementPlan:
+    """What to publish and what to post, both oldest first, and when to look again."""
+
+    publish: tuple[OutboxRow, ...]
+    post: tuple[OutboxRow, ...]
+    wait_s: float
+
+
+def plan_statements(
+    rows: Sequence[OutboxRow], *, now: datetime, ways: Ways, pace: StatementPace, hurry: bool
+) -> StatementPlan:
+    """Sort the open outbox rows. ``hurry`` ignores earlier attempts: a way has just opened again."""
+    publish: list[OutboxRow] = []
+    post: list[OutboxRow] = []
+    wait_s = pace.backoff.cap_s
+    for row in rows:
+        age_s = _age_s(row, now)
+        if age_s is None or hurry:
+            (publish if ways.broker else post).append(row)
+        elif age_s >= pace.wait_s(row):
+            by_broker = ways.broker and ways.http_failing and age_s >= pace.republish_s
+            (publish if by_broker else post).append(row)
+        else:
+            wait_s = min(wait_s, pace.wait_s(row) - age_s)
+    return StatementPlan(publish=tuple(publish), post=tuple(post) if ways.http else (), wait_s=wait_s)
+
+
+def _age_s(row: OutboxRow, now: datetime) -> float | None:
+    """Since the last attempt; None if there was none, or it lies in the future because the clock was set back."""
+    if row.sent_at is None or row.sent_at > now:
+        return None
+    return (now - row.sent_at).total_seconds()
+
+
+def split_batches(rows: Sequence[OutboxRow]) -> Iterator[tuple[OutboxRow, ...]]:
+    """Consecutive rows in batches the collector takes in one request."""
+    batch: list[OutboxRow] = []
+    size = _BODY_OVERHEAD_BYTES
+    for row in rows:
+        added = len(row.envelope) + 1
+        if batch and (len(batch) == MAX_BATCH_STATEMENTS or size + added > MAX_BATCH_BYTES):
+            yield tuple(batch)
+            batch, size = [], _BODY_OVERHEAD_BYTES
+        batch.append(row)
+        size += added
+    if batch:
+        yield tuple(batch)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """Deliveries to work on now, in order, and how long until another one is due."""
+
+    start: tuple[Delivery, ...]
+    wait_s: float
+
+
+def choose_deliveries(
+    rows: Sequence[Delivery],
+    *,
+    busy: Collection[Digest],
+    due_s: Mapping[Digest, float],
+    now_s: float,
+    free: int,
+    period_s: float,
+) -> Choice:
+    """The first ``free`` rows, in the journal's order (listings, marked, originals, renditions), that nobody works
+    on and whose time has come. ``due_s`` and ``now_s`` are on one monotonic clock."""
+    start: list[Delivery] = []
+    wait_s = period_s
+    for row in rows:
+        if row.statement in busy:
+            continue
+        left_s = due_s.get(row.statement, now_s) - now_s
+        if left_s > 0:
+            wait_s = min(wait_s, left_s)
+        elif len(start) < free:
+            start.append(row)
+    return Choice(start=tuple(start), wait_s=wait_s)
+
+
+def should_ask_first(delivery: Delivery) -> bool:
+    """Whether to look for a receipt before sending: a file read twice, or from two recorders, is stored already."""
+    return delivery.admitted and delivery.upload_url is None and delivery.size_bytes >= ASK_FIRST_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class AskAgain:
+    """No receipt yet: ask again after ``delay_s``; ``check_staging`` first whether the bytes are still there."""
+
+    delay_s: float
+    check_staging: bool
+
+
+def decide_pending(*, polls: int, unit: float, backoff: Backoff, pushed: bool) -> AskAgain:
+    """After the ``polls``-th question without a receipt, from 1. ``pushed``: receipts also come by the broker."""
+    delay_s = backoff.delay_s(polls, unit)
+    return AskAgain(
+        delay_s=max(delay_s, PUSH_GRACE_S) if pushed else delay_s,
+        check_staging=polls % STAGING_CHECK_POLLS == 0,
+    )

@@ -1,0 +1,317 @@
+"""Reads one file of a recorder once, into the spool, and knows its digest.
+
+Guarantees: the digest is that of every byte the recorder gave, in order; it equals the digest of what was read back
+from the station's disk; the file was the one that was listed before the first byte and after the last. Whatever ends
+a read early leaves a partial file that is good up to the journalled byte.
+
+Blocking code for threads. Re-reading trails the writing on a second thread, so that the end of a long file is known
+good a moment after its last byte.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import mmap
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from agent.core.offload import EarlierRead
+from agent.errors import AgentError
+from agent.ports import FileReader, RecorderVolume
+from agent.spool.errors import SpoolReadBackError
+from agent.spool.files import BLOCK_BYTES, PartialFile
+from agent.spool.records import FileKey, PartialRead
+from agent.volumes.errors import FileChangedError, VolumeError
+from protocol.digest import Digest
+
+BUFFER_BYTES: Final = 1024 * 1024
+"""Read at once. Hashing and direct writing gain nothing above it; a larger one only costs page faults (measured)."""
+
+DURABLE_EVERY_BYTES: Final = 64 * 1024 * 1024
+"""At most so much is read again after a crash; a sync costs little against it."""
+
+HEAD_BYTES: Final = 1024
+"""Start of a file that is kept to tell its media type."""
+
+
+class ShortReadError(VolumeError):
+    """The recorder's file ended before its stated size, or went on after it: a damaged file system."""
+
+    code = "short-read"
+    retryable = True
+
+
+class ReadStoppedError(AgentError):
+    """The read was told to stop. What is durable is journalled."""
+
+    code = "read-stopped"
+    retryable = True
+
+
+class Hash(Protocol):
+    """What ``hashlib.sha256()`` returns."""
+
+    def update(self, data: memoryview, /) -> None: ...
+
+    def hexdigest(self) -> str: ...
+
+    def copy(self) -> Hash: ...
+
+
+@contextmanager
+def block_buffer(size_bytes: int = BUFFER_BYTES) -> Iterator[memoryview]:
+    """A buffer that direct I/O accepts: whole pages. Reused for a whole read."""
+    with mmap.mmap(-1, size_bytes) as pages, memoryview(pages) as view:
+        yield view
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prefix:
+    """The bytes of a partial file that are certain: how many, and the running digest after them."""
+
+    size_bytes: int
+    running: Hash
+
+    @classmethod
+    def empty(cls) -> Prefix:
+        return cls(size_bytes=0, running=hashlib.sha256())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadObserver:
+    """Who is told of progress, on the reading thread: bytes written, and bytes durable with their digest."""
+
+    written: Callable[[int], None]
+    durable: Callable[[int, Digest], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Copied:
+    """A whole file in the spool: digest and size, and how it starts."""
+
+    digest: Digest
+    size_bytes: int
+    head: bytes
+
+
+def examine_partial(
+    partial: PartialFile, earlier: PartialRead, volume: RecorderVolume, key: FileKey
+) -> tuple[EarlierRead, Prefix]:
+    """Re-hash what an earlier read left, and compare its first and last block with the recorder's file.
+
+    Raises SpoolError, and the errors of ``RecorderVolume``.
+    """
+    running = hashlib.sha256()
+    kept = hash_back(partial, running, 0, earlier.durable_bytes)
+    agrees = kept > 0 and all(
+        _same_block(partial, volume, key.path, offset) for offset in (0, max(0, kept - BLOCK_BYTES))
+    )
+    facts = EarlierRead(
+        journalled_bytes=earlier.durable_bytes,
+        kept_bytes=kept,
+        prefix_holds=earlier.prefix == Digest.sha256(running.hexdigest()),
+        recorder_agrees=agrees,
+        time_known=key.modified_ns is not None,
+    )
+    return facts, Prefix(size_bytes=kept, running=running)
+
+
+def hash_back(partial: PartialFile, running: Hash, offset: int, end: int) -> int:
+    """Feed the bytes from ``offset`` to ``end``, as the disk has them; where they ended."""
+    with block_buffer() as buffer:
+        while offset < end:
+            count = min(partial.read_back(offset, buffer), end - offset)
+            if count == 0:
+                break
+            running.update(buffer[:count])
+            offset += count
+    return offset
+
+
+def _same_block(partial: PartialFile, volume: RecorderVolume, path: bytes, offset: int) -> bool:
+    with block_buffer(BLOCK_BYTES) as ours, block_buffer(BLOCK_BYTES) as theirs:
+        count = partial.read_back(offset, ours)
+        with volume.open_file(path, offset_bytes=offset) as source:
+            given = _fill(source, theirs)
+        return given == count and ours[:count] == theirs[:given]
+
+
+def read_file(
+    volume: RecorderVolume,
+    key: FileKey,
+    partial: PartialFile,
+    *,
+    prefix: Prefix,
+    buffer: memoryview,
+    stop: threading.Event,
+    observer: ReadObserver,
+    re_reader: Executor,
+) -> Copied:
+    """Read from the end of ``prefix`` to the end of the file and append to ``partial``; flush and re-read all of it.
+
+    Re-reading goes on beside the reading. What is durable is reported, also when the read fails. Raises
+    FileChangedError, FileUnreadableError, ShortReadError, PathUnsafeError, VolumeVanishedError, SpoolError,
+    SpoolFullError, SpoolReadBackError, ReadStoppedError.
+    """
+    copy = _Copy(key, partial, prefix, observer)
+    check = _TrailingCheck(partial, prefix, re_reader)
+    try:
+        copy.run(volume, buffer, stop, check.follow)
+        copy.flush()
+    except BaseException:
+        check.abandon()
+        copy.save_progress()
+        raise
+    check.finish(copy.flushed_bytes, copy.digest)
+    return Copied(digest=copy.digest, size_bytes=copy.size_bytes, head=copy.head or _head_of(partial))
+
+
+def copy_file(
+    volume: RecorderVolume, key: FileKey, partial: PartialFile, *, buffer: memoryview, stop: threading.Event
+) -> Copied:
+    """As ``read_file`` for a small file, from its beginning, but leaves flushing and re-reading to the caller."""
+    copy = _Copy(key, partial, Prefix.empty(), None)
+    copy.run(volume, buffer, stop, lambda _: None)
+    return Copied(digest=copy.digest, size_bytes=copy.size_bytes, head=copy.head)
+
+
+def re_read(partial: PartialFile, copied: Copied) -> None:
+    """Compare a flushed partial file with what was copied. Raises SpoolReadBackError, SpoolError."""
+    _TrailingCheck(partial, Prefix.empty(), None).finish(copied.size_bytes, copied.digest)
+
+
+def _head_of(partial: PartialFile) -> bytes:
+    with block_buffer(BLOCK_BYTES) as block:
+        count = partial.read_back(0, block)
+        return bytes(block[: min(count, HEAD_BYTES)])
+
+
+def _require_listed(source: FileReader, key: FileKey) -> None:
+    found = source.opened_as
+    if found.size_bytes != key.size_bytes or key.modified_ns not in (None, found.modified_ns):
+        raise FileChangedError("the file has another size or time than when it was listed")
+
+
+def _fill(source: FileReader, buffer: memoryview) -> int:
+    """Fill the buffer as far as the file goes: only the last piece of a file may be no multiple of a block."""
+    filled = 0
+    while filled < len(buffer):
+        count = source.readinto(buffer[filled:])
+        if count == 0:
+            break
+        filled += count
+    return filled
+
+
+class _Copy:
+    """The state of one read: what was hashed is exactly what was appended."""
+
+    def __init__(
+        self, key: FileKey, partial: PartialFile, prefix: Prefix, observer: ReadObserver | None
+    ) -> None:
+        self._key = key
+        self._partial = partial
+        self._observer = observer
+        self._running = prefix.running.copy()
+        self.size_bytes = prefix.size_bytes
+        self.flushed_bytes = prefix.size_bytes
+        self.head = b""
+
+    @property
+    def digest(self) -> Digest:
+        return Digest.sha256(self._running.hexdigest())
+
+    def run(
+        self,
+        volume: RecorderVolume,
+        buffer: memoryview,
+        stop: threading.Event,
+        flushed: Callable[[int], None],
+    ) -> None:
+        """From where the prefix ends to the end of the file, which is checked to be the listed one throughout."""
+        with volume.open_file(self._key.path, offset_bytes=self.size_bytes) as source:
+            _require_listed(source, self._key)
+            while count := _fill(source, buffer):
+                if stop.is_set():
+                    raise ReadStoppedError(f"stopped after {self.size_bytes} bytes")
+                self._take(buffer[:count])
+                if self._observer is not None and self.size_bytes - self.flushed_bytes >= DURABLE_EVERY_BYTES:
+                    self.flush()
+                    flushed(self.flushed_bytes)
+                if count < len(buffer):
+                    break
+            source.verify_unchanged()
+        self._require_whole()
+
+    def _take(self, piece: memoryview) -> None:
+        if self.size_bytes + len(piece) > self._key.size_bytes:
+            raise FileChangedError(f"the file goes on after its listed {self._key.size_bytes} bytes")
+        if self.size_bytes == 0:
+            self.head = bytes(piece[:HEAD_BYTES])
+        self._partial.append(piece)
+        self._running.update(piece)
+        self.size_bytes += len(piece)
+        if self._observer is not None:
+            self._observer.written(self.size_bytes)
+
+    def _require_whole(self) -> None:
+        if self.size_bytes != self._key.size_bytes:
+            raise ShortReadError(
+                f"{self.size_bytes} bytes of the listed {self._key.size_bytes} could be read"
+            )
+
+    def flush(self) -> None:
+        self._partial.flush()
+        self.flushed_bytes = self.size_bytes
+        if self._observer is not None and self.size_bytes % BLOCK_BYTES == 0 and self.size_bytes > 0:
+            self._observer.durable(self.size_bytes, self.digest)
+
+    def save_progress(self) -> None:
+        """After a failure, make durable what came before it. A second failure changes nothing: the journal then
+        still says what an earlier flush said."""
+        if self._observer is not None and self.size_bytes > self.flushed_bytes:
+            with contextlib.suppress(AgentError):
+                self.flush()
+
+
+class _TrailingCheck:
+    """Re-reads what is flushed, in order, and compares at the end."""
+
+    def __init__(self, partial: PartialFile, prefix: Prefix, executor: Executor | None) -> None:
+        self._partial = partial
+        self._running = prefix.running.copy()
+        self._checked_bytes = prefix.size_bytes
+        self._executor = executor
+        self._task: Future[None] | None = None
+
+    def follow(self, flushed_bytes: int) -> None:
+        """Go on beside the reading, one stretch at a time. Raises what the stretch before met."""
+        if self._executor is not None:
+            self._join()
+            self._task = self._executor.submit(self._check_to, flushed_bytes)
+
+    def _check_to(self, end: int) -> None:
+        self._checked_bytes = hash_back(self._partial, self._running, self._checked_bytes, end)
+
+    def _join(self) -> None:
+        if self._task is not None:
+            self._task.result()
+            self._task = None
+
+    def abandon(self) -> None:
+        """Wait for the stretch under way, whatever it meets: its file descriptor is about to be closed."""
+        with contextlib.suppress(AgentError):
+            self._join()
+
+    def finish(self, size_bytes: int, expected: Digest) -> None:
+        """Raises SpoolReadBackError when the disk holds other bytes than were read from the recorder."""
+        self._join()
+        self._check_to(size_bytes)
+        found = Digest.sha256(self._running.hexdigest())
+        if found != expected or self._checked_bytes != size_bytes:
+            raise SpoolReadBackError(written=str(expected), read_back=str(found))

@@ -1,0 +1,37 @@
+"""Back-pressure: a full spool makes reading wait, and nothing else. Nothing is ever dropped to make room."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from agent.core.offload import has_room
+from agent.offload.settings import VisitTools
+from agent.spool.eviction import evict
+
+
+async def wait_for_room(wanted_bytes: int, tools: VisitTools, waiting: Callable[[bool], None]) -> None:
+    """Evict what may go, and wait until so many bytes fit above the watermark. ``waiting`` is told when the wait
+    begins and ends. Raises SpoolError, JournalError."""
+    has_waited = False
+    while not await asyncio.to_thread(_make_room, wanted_bytes, tools):
+        if not has_waited:
+            has_waited = True
+            waiting(True)
+        await asyncio.sleep(tools.settings.recheck_s)
+    if has_waited:
+        waiting(False)
+
+
+def _make_room(wanted_bytes: int, tools: VisitTools) -> bool:
+    settings, files = tools.settings, tools.journal.files
+    if files.free_bytes() - wanted_bytes < settings.evict_below_bytes:
+        evict(
+            tools.journal,
+            tools.clock(),
+            wanted_free_bytes=settings.evict_below_bytes + wanted_bytes,
+            minimum_age=settings.evict_after,
+        )
+    return has_room(
+        free_bytes=files.free_bytes(), wanted_bytes=wanted_bytes, watermark_bytes=settings.watermark_bytes
+    )

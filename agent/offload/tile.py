@@ -1,0 +1,102 @@
+"""One bay's tile: the state machine of ``agent.core.bay`` with the numbers of the journal."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import datetime
+from typing import Final
+
+from agent.core.bay import (
+    MAY_BE_TAKEN,
+    NEEDS_PERSON,
+    BayEvent,
+    BayState,
+    BayStatus,
+    sentence_of,
+    step,
+    time_left_s,
+)
+from agent.offload.progress import Progress
+from agent.spool.journal import Journal
+from agent.spool.records import Accounting
+from protocol.claims import Claim
+
+_LOG: Final = logging.getLogger(__name__)
+
+_NOTHING: Final = Accounting(
+    listed=0, stored=0, pending=0, unreadable=0, excluded=0, known=0, unread=0,
+    bytes_listed=0, bytes_unread=0, bytes_stored=0,
+)  # fmt: skip
+
+
+class Tile:
+    """What is shown of a bay. Changed on the event loop; ``status`` asks the journal and belongs in a thread."""
+
+    def __init__(self, dock: str, bay: str, clock: Callable[[], datetime]) -> None:
+        self.dock = dock
+        self.bay = bay
+        self.state = BayState.EMPTY
+        self.visit: str | None = None
+        self.progress = Progress()
+        self._clock = clock
+        self._since = clock()
+        self._problem: tuple[str, str] | None = None
+        self._recorder: Claim | None = None
+        self._officer: Claim | None = None
+        self._profile: str | None = None
+
+    def step(self, event: BayEvent, *, code: str | None = None, problem: str | None = None) -> None:
+        """Move on; ``code`` and ``problem`` say why a person is needed."""
+        before, self.state = self.state, step(self.state, event)
+        self._since = self._clock()
+        self._problem = None if code is None else (code, problem or code)
+        _LOG.info(
+            "bay",
+            extra={"dock": self.dock, "bay": self.bay, "was": before, "state": self.state, "code": code},
+        )
+
+    def begin(self) -> None:
+        """A volume is there: nothing is known of it yet."""
+        self.progress = Progress()
+        self.visit = self._recorder = self._officer = self._profile = None
+        if self.state is BayState.REFUSED:
+            self.step(BayEvent.CHANGED)
+            return
+        if self.state not in (BayState.EMPTY, BayState.LOST_CONTACT):
+            self.step(BayEvent.LEFT)
+        self.step(BayEvent.APPEARED)
+
+    def recognise(self, recorder: Claim | None, officer: Claim | None, profile: str) -> None:
+        self._recorder, self._officer, self._profile = recorder, officer, profile
+
+    def status(self, journal: Journal) -> BayStatus:
+        """Blocks. Raises JournalError."""
+        visit = self.visit
+        account = _NOTHING if visit is None else journal.accounting(visit)
+        return self._status(account)
+
+    def _status(self, account: Accounting) -> BayStatus:
+        files = account.listed - account.excluded - account.known
+        bytes_read = account.bytes_listed - account.bytes_unread + self.progress.bytes_under_way
+        return BayStatus(
+            dock=self.dock,
+            bay=self.bay,
+            state=self.state,
+            sentence=sentence_of(self.state),
+            may_be_taken=self.state in MAY_BE_TAKEN,
+            needs_person=self.state in NEEDS_PERSON,
+            problem_code=None if self._problem is None else self._problem[0],
+            problem=None if self._problem is None else self._problem[1],
+            recorder=None if self._recorder is None else self._recorder.value,
+            officer=None if self._officer is None else self._officer.value,
+            profile=self._profile,
+            files=files,
+            files_read=files - account.unread - account.unreadable,
+            files_unreadable=account.unreadable,
+            files_receipted=account.stored,
+            bytes_total=account.bytes_listed,
+            bytes_read=min(bytes_read, account.bytes_listed),
+            time_left_s=time_left_s(self.progress.samples(), account.bytes_listed - bytes_read),
+            since=self._since,
+        )

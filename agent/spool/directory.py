@@ -1,0 +1,260 @@
+"""The spool on a local file system.
+
+Writes and re-reads bypass the page cache (``O_DIRECT``) where the file system allows: that costs a tenth of the CPU
+time of buffered writes (measured), leaves memory to others, and makes a re-read a read of the disk. Elsewhere files
+are written through the cache, synced, and their pages dropped before they are re-read.
+
+Layout: ``partial/<name>``, ``originals|renditions|listings/<aa>/<hex>``, ``receipts/<aa>/<hex>.json``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import mmap
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from agent.spool.errors import SpoolError, SpoolFullError
+from agent.spool.files import BLOCK_BYTES, Publication
+from agent.spool.records import Purpose
+from protocol.digest import Digest
+
+_FOLDERS: Final = {
+    Purpose.ORIGINAL: "originals",
+    Purpose.RENDITION: "renditions",
+    Purpose.LISTING: "listings",
+}
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+_READ_ONLY: Final = 0o440
+_PRIVATE: Final = 0o600
+_FOLDER_MODE: Final = 0o750
+
+
+@contextmanager
+def _as_spool_error(doing: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        kind = SpoolFullError if error.errno in _FULL else SpoolError
+        raise kind(f"{doing}: {error.strerror or error}") from error
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _make_folders(root: Path) -> None:
+    """All folders there will ever be, durably, so that a file's name never waits for a folder's."""
+    root.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
+    (root / "partial").mkdir(mode=_FOLDER_MODE, exist_ok=True)
+    for name in ("receipts", *_FOLDERS.values()):
+        kind = root / name
+        kind.mkdir(mode=_FOLDER_MODE, exist_ok=True)
+        if not (kind / "ff").is_dir():
+            for first_byte in range(256):
+                (kind / f"{first_byte:02x}").mkdir(mode=_FOLDER_MODE, exist_ok=True)
+            _sync_folder(kind)
+    _sync_folder(root)
+    _sync_folder(root.parent)
+
+
+class DirectoryPartial:
+    """A partial file on disk; see ``PartialFile``."""
+
+    def __init__(self, path: Path, keep_bytes: int, mode: int) -> None:
+        self._path = path
+        self._descriptor = _open_direct(path, os.O_RDWR | os.O_CREAT, mode)
+        try:
+            kept = min(os.fstat(self._descriptor).st_size, keep_bytes) // BLOCK_BYTES * BLOCK_BYTES
+            os.ftruncate(self._descriptor, kept)
+        except OSError:
+            os.close(self._descriptor)
+            raise
+        self._size_bytes = kept
+
+    @property
+    def size_bytes(self) -> int:
+        return self._size_bytes
+
+    @property
+    def path(self) -> Path:
+        return self._path
+
+    def append(self, piece: memoryview) -> None:
+        if self._size_bytes % BLOCK_BYTES:
+            raise ValueError("only the last piece may have an odd length")
+        whole = len(piece) // BLOCK_BYTES * BLOCK_BYTES
+        with _as_spool_error("writing into the spool"):
+            self._write(piece[:whole])
+            if whole < len(piece):
+                self._write_last(piece[whole:])
+
+    def _write(self, piece: memoryview) -> None:
+        while piece:
+            try:
+                written = os.pwrite(self._descriptor, piece, self._size_bytes)
+            except OSError as error:
+                if error.errno != errno.EINVAL or not _leave_direct(self._descriptor):
+                    raise
+                continue
+            self._size_bytes += written
+            piece = piece[written:]
+            if self._size_bytes % BLOCK_BYTES:
+                _leave_direct(self._descriptor)
+
+    def _write_last(self, piece: memoryview) -> None:
+        """A last piece of odd length goes in padded to a block and the padding is cut off."""
+        block = mmap.mmap(-1, BLOCK_BYTES)
+        size_bytes = self._size_bytes + len(piece)
+        with block, memoryview(block) as view:
+            view[: len(piece)] = piece
+            self._write(view)
+        os.ftruncate(self._descriptor, size_bytes)
+        self._size_bytes = size_bytes
+
+    def flush(self) -> int:
+        with _as_spool_error("syncing the spool"):
+            os.fdatasync(self._descriptor)
+        return self._size_bytes
+
+    def read_back(self, offset: int, into: memoryview) -> int:
+        with _as_spool_error("re-reading the spool"):
+            if not fcntl.fcntl(self._descriptor, fcntl.F_GETFL) & os.O_DIRECT:
+                os.posix_fadvise(self._descriptor, offset, len(into), os.POSIX_FADV_DONTNEED)
+            return os.preadv(self._descriptor, [into], offset)
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+
+def _open_direct(path: Path, flags: int, mode: int) -> int:
+    """Open past the page cache, or through it where the file system knows no other way (tmpfs, some FUSE)."""
+    try:
+        return os.open(path, flags | os.O_DIRECT | os.O_CLOEXEC, mode)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+    return os.open(path, flags | os.O_CLOEXEC, mode)
+
+
+def _leave_direct(descriptor: int) -> bool:
+    """Go on through the page cache; False if it was in use already."""
+    flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
+    if not flags & os.O_DIRECT:
+        return False
+    fcntl.fcntl(descriptor, fcntl.F_SETFL, flags & ~os.O_DIRECT)
+    return True
+
+
+class DirectorySpool:
+    """The spool under one folder; see ``SpoolFiles``. ``reserve_bytes`` stay free for the journal and the system."""
+
+    def __init__(self, root: Path, *, reserve_bytes: int = 0) -> None:
+        """Make the folders. Raises SpoolError."""
+        self._root = root
+        self._reserve_bytes = reserve_bytes
+        with _as_spool_error(f"preparing the spool {root}"):
+            _make_folders(root)
+
+    def _partial(self, name: str) -> Path:
+        return self._root / "partial" / name
+
+    def open_partial(self, name: str, keep_bytes: int) -> DirectoryPartial:
+        with _as_spool_error("opening a partial file"):
+            path = self._partial(name)
+            is_new = not path.exists()
+            partial = DirectoryPartial(path, keep_bytes, _PRIVATE)
+            if is_new:
+                _sync_folder(path.parent)
+            return partial
+
+    def open_brief(self, name: str) -> DirectoryPartial:
+        self.discard_partial(name)
+        with _as_spool_error("opening a partial file"):
+            return DirectoryPartial(self._partial(name), 0, _READ_ONLY)
+
+    def publish(self, publications: Sequence[Publication]) -> None:
+        with _as_spool_error("publishing in the spool"):
+            self._seal(publications)
+            folders = {self._place(publication) for publication in publications}
+            for folder in sorted(folders):
+                _sync_folder(folder)
+
+    def _seal(self, publications: Iterable[Publication]) -> None:
+        for publication in publications:
+            descriptor = os.open(self._partial(publication.partial), os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                if os.fstat(descriptor).st_mode & 0o777 != _READ_ONLY:
+                    os.fchmod(descriptor, _READ_ONLY)
+                    os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+
+    def _place(self, publication: Publication) -> Path:
+        target = self.path(publication.purpose, publication.digest)
+        self._partial(publication.partial).rename(target)
+        return target.parent
+
+    def adopt(self, file: Path, purpose: Purpose, digest: Digest) -> None:
+        with _as_spool_error("adopting a file into the spool"):
+            target = self.path(purpose, digest)
+            file.rename(target)
+            _sync_folder(target.parent)
+
+    def discard_partial(self, name: str) -> None:
+        with _as_spool_error("discarding a partial file"), contextlib.suppress(FileNotFoundError):
+            self._partial(name).unlink()
+
+    def partials(self) -> list[str]:
+        with _as_spool_error("listing partial files"):
+            return sorted(entry.name for entry in self._partial("").iterdir())
+
+    def path(self, purpose: Purpose, digest: Digest) -> Path:
+        return self._root / _FOLDERS[purpose] / digest.hex[:2] / digest.hex
+
+    def has(self, purpose: Purpose, digest: Digest) -> bool:
+        return self.path(purpose, digest).is_file()
+
+    def remove(self, purpose: Purpose, digest: Digest) -> None:
+        with _as_spool_error("evicting from the spool"), contextlib.suppress(FileNotFoundError):
+            path = self.path(purpose, digest)
+            path.unlink()
+            _sync_folder(path.parent)
+
+    def put_receipts(self, receipts: Sequence[tuple[Digest, bytes]]) -> None:
+        with _as_spool_error("keeping receipts"):
+            names = [(self._write_receipt(statement, body), statement) for statement, body in receipts]
+            folders = {self._name_receipt(temporary, statement) for temporary, statement in names}
+            for folder in sorted(folders):
+                _sync_folder(folder)
+
+    def _write_receipt(self, statement: Digest, body: bytes) -> Path:
+        temporary = self._root / "receipts" / f"{statement.hex}.new"
+        with temporary.open("wb") as file:
+            file.write(body)
+            file.flush()
+            os.fsync(file.fileno())
+        return temporary
+
+    def _name_receipt(self, temporary: Path, statement: Digest) -> Path:
+        target = self.receipt_path(statement)
+        temporary.rename(target)
+        return target.parent
+
+    def receipt_path(self, statement: Digest) -> Path:
+        """Where the receipt for a statement lies once it is settled."""
+        return self._root / "receipts" / statement.hex[:2] / f"{statement.hex}.json"
+
+    def free_bytes(self) -> int:
+        with _as_spool_error("asking for free space"):
+            facts = os.statvfs(self._root)
+            return max(0, facts.f_bavail * facts.f_frsize - self._reserve_bytes)

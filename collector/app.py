@@ -1,0 +1,267 @@
+"""The collector's wiring: the one place that knows every room. Start it with ``run``.
+
+HTTP statements ─┐                          ┌─▶ catalogue
+MQTT statements ─┴▶ intake ─▶ sequencer ─▶ log ─▶ storer ─▶ objects ─▶ ``stored`` ─▶ receipts
+HTTP uploads ─────▶ staging ───────────────────────┘
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
+from typing import Final
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+from collector.broker.bus import MqttBus
+from collector.broker.mosquitto import ManagedMosquitto, MosquittoSettings
+from collector.catalogue import Catalogue, LoggedStatement
+from collector.config import CollectorConfig
+from collector.dispatch import Dispatcher
+from collector.files import PosixFiles
+from collector.founding import found, open_log
+from collector.http.enrolment import EnrolmentHandlers, add_enrolment_routes
+from collector.http.footage import FootageHandlers, add_footage_routes
+from collector.http.identity import identifying, uploader_of
+from collector.http.log import LogHandlers, add_log_routes
+from collector.http.operations import OperationsHandlers, add_operations_routes
+from collector.http.problems import problems_middleware
+from collector.http.statements import StatementHandlers, add_statement_routes
+from collector.http.tus import add_tus_routes
+from collector.http.uploads import Uploader, UploadService
+from collector.intake import Intake
+from collector.keys import CollectorKeys
+from collector.listings import ListingBlobs
+from collector.log.tile_files import WriterLease
+from collector.objects.directory import DirectoryObjectStore
+from collector.receipts import Receipts
+from collector.registers import Registers
+from collector.sequencer import Sequencer
+from collector.staged import StagedUpload
+from collector.staging import Staging
+from collector.storing import Storer
+from collector.voice import Voice
+from protocol import ed25519
+from protocol.enrolment import MqttAddress
+from protocol.limits import MAX_MESSAGE_BYTES
+
+logger = logging.getLogger(__name__)
+
+_EXPIRY_PERIOD_S: Final = 600.0
+_VITAL: Final = frozenset({"log", "storage"})
+
+
+def utc_now() -> datetime:
+    """The collector's only clock."""
+    return datetime.now(UTC)
+
+
+class _UploadHooks:
+    """What uploads need of the rest: who sends, and where complete ones go."""
+
+    def __init__(self) -> None:
+        self.storer: Storer | None = None
+
+    def authenticate(self, request: web.Request) -> Uploader:
+        return uploader_of(request)
+
+    async def on_complete(self, upload: StagedUpload) -> None:
+        if self.storer is not None:
+            self.storer.upload_completed(upload)
+
+    def is_stored(self, upload: StagedUpload) -> bool:
+        return upload.stored
+
+
+class Collector:
+    """Every part of one collector, made in the order in which they depend on each other."""
+
+    def __init__(
+        self,
+        config: CollectorConfig,
+        keys: CollectorKeys,
+        *,
+        clock: Callable[[], datetime] = utc_now,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self.config = config
+        files, seed = PosixFiles(), keys.statement_seed
+        self.metrics = CollectorRegistry()
+        counter = Counter(
+            "zhilu_statements", "Statements answered", ("kind", "outcome"), registry=self.metrics
+        )
+        self.log, self._log_files = open_log(config, keys)
+        self.objects = DirectoryObjectStore(files, config.objects_dir)
+        self.catalogue = Catalogue.open(config.catalogue_path, read_listing=ListingBlobs(self.objects, loop))
+        self.registers = Registers.open(config.registers_path)
+        self.staging = Staging(files, config.staging_dir)
+        self.sequencer = Sequencer(
+            log=self.log,
+            objects=self.objects,
+            catalogue=self.catalogue,
+            clock=clock,
+            on_committed=self._committed,
+        )
+        voice = Voice(sequencer=self.sequencer, seed=seed, clock=clock)
+        receipts = Receipts(log=self.log, objects=self.objects, catalogue=self.catalogue)
+        intake = Intake(
+            sequencer=self.sequencer, log=self.log, voice=voice, seed=seed, clock=clock, counter=counter
+        )
+        context = config.trust.client_context()
+        self.mosquitto = ManagedMosquitto(_mosquitto_settings(config), probe=context)
+        self.broker = MqttBus(host=_reachable(config.host), port=config.mqtt_port, context=context)
+        self.dispatcher = Dispatcher(broker=self.broker, intake=intake, receipts=receipts)
+        self.storer = Storer(
+            staging=self.staging,
+            objects=self.objects,
+            catalogue=self.catalogue,
+            voice=voice,
+            announce=self.dispatcher.announce,
+        )
+        hooks = _UploadHooks()
+        hooks.storer = self.storer
+        self.uploads = UploadService(self.staging, hooks, now=clock)
+        self._clock = clock
+        self._measure()
+        self.web = self._make_web(voice, receipts, intake, ed25519.public_from_seed(seed))
+
+    def _committed(self, batch: Sequence[LoggedStatement]) -> None:
+        self.storer.statements_committed(batch)
+
+    def _measure(self) -> None:
+        gauges: Mapping[str, tuple[str, Callable[[], float]]] = {
+            "zhilu_log_entries": ("Entries in the log", lambda: self.log.checkpoint.size),
+            "zhilu_staged_uploads": ("Uploads not yet stored", lambda: len(self.staging.all())),
+            "zhilu_broker_connected": ("1 while connected to the broker", lambda: self.broker.connected),
+            "zhilu_stations_online": ("Stations that say they are online", self._stations_online),
+        }
+        for name, (title, read) in gauges.items():
+            Gauge(name, title, registry=self.metrics).set_function(read)
+
+    def _stations_online(self) -> float:
+        statuses = self.dispatcher.stations.values()
+        return sum(isinstance(status, dict) and status.get("state") == "online" for status in statuses)
+
+    def _make_web(
+        self, voice: Voice, receipts: Receipts, intake: Intake, public_key: bytes
+    ) -> web.Application:
+        config, clock = self.config, self._clock
+        identify = identifying(self.catalogue, self.registers.find_token, clock)
+        app = web.Application(middlewares=[problems_middleware, identify], client_max_size=MAX_MESSAGE_BYTES)
+        add_log_routes(app, LogHandlers(self.log, self._log_files))
+        add_statement_routes(app, StatementHandlers(intake=intake, receipts=receipts))
+        add_tus_routes(app, self.uploads)
+        add_footage_routes(
+            app, FootageHandlers(objects=self.objects, voice=voice, clock=clock, catalogue=self.catalogue)
+        )
+        add_enrolment_routes(
+            app,
+            EnrolmentHandlers(
+                authority=config.trust.load(),
+                codes=self.registers,
+                catalogue=self.catalogue,
+                voice=voice,
+                receipts=receipts,
+                collector_public_key=public_key,
+                mqtt=MqttAddress(host=config.names[0], port=config.mqtt_port),
+                clock=clock,
+            ),
+        )
+        add_operations_routes(app, OperationsHandlers(registry=self.metrics, probe=self._probe, vital=_VITAL))
+        return app
+
+    def _probe(self) -> Mapping[str, bool]:
+        return {
+            "log": self.log.checkpoint.size > 0 and not self.sequencer.stopped,
+            "storage": self.config.objects_dir.is_dir(),
+            "broker": self.broker.connected,
+        }
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[None]:
+        """Everything up and answering while the body runs. Raises what a failed part raised, loudly."""
+        await self.sequencer.recover()
+        async with AsyncExitStack() as stack:
+            stack.callback(self.catalogue.close)
+            stack.callback(self.registers.close)
+            stack.push_async_callback(self.mosquitto.stop)
+            await self.mosquitto.start()
+            stack.push_async_callback(self.broker.stop)
+            await self.broker.start()
+            group = await stack.enter_async_context(asyncio.TaskGroup())
+            tasks = [
+                group.create_task(self.sequencer.run(), name="sequencer"),
+                group.create_task(self.storer.run(), name="storer"),
+                group.create_task(self.dispatcher.run(), name="dispatcher"),
+                group.create_task(self._expire_uploads(), name="upload-expiry"),
+            ]
+            stack.push_async_callback(_cancel, tasks)
+            await self._listen(stack)
+            yield
+
+    async def _listen(self, stack: AsyncExitStack) -> None:
+        runner = web.AppRunner(self.web, access_log=None, handle_signals=False, shutdown_timeout=5.0)
+        stack.push_async_callback(runner.cleanup)
+        await runner.setup()
+        site = web.TCPSite(
+            runner, self.config.host, self.config.http_port, ssl_context=_server_context(self.config)
+        )
+        await site.start()
+
+    async def _expire_uploads(self) -> None:
+        while True:
+            await asyncio.sleep(_EXPIRY_PERIOD_S)
+            removed = await self.uploads.expire(self._clock())
+            if removed:
+                logger.info("uploads.expired count=%d", removed)
+
+
+async def run(config: CollectorConfig, stop: asyncio.Event, on_ready: Callable[[Collector], None]) -> None:
+    """Run until ``stop`` is set or a part fails. Raises CollectorError for what the operator must mend."""
+    await found(config, utc_now())
+    lease = WriterLease(config.log_dir)
+    try:
+        keys = CollectorKeys.load(config.keys_dir)
+        collector = Collector(config, keys, loop=asyncio.get_running_loop())
+        async with collector.serving():
+            on_ready(collector)
+            await stop.wait()
+    finally:
+        lease.release()
+
+
+async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+
+
+def _mosquitto_settings(config: CollectorConfig) -> MosquittoSettings:
+    trust = config.trust
+    return MosquittoSettings(
+        folder=config.broker_dir,
+        host=config.host,
+        port=config.mqtt_port,
+        ca_certificate=trust.ca_certificate,
+        server_certificate=trust.server_certificate,
+        server_key=trust.server_key,
+    )
+
+
+def _reachable(host: str) -> str:
+    """Where the collector itself reaches what listens on ``host``."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not listened on
+
+
+def _server_context(config: CollectorConfig) -> ssl.SSLContext:
+    """TLS 1.2 or later; a client certificate is asked for, not demanded: people and case systems have none."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(config.trust.server_certificate, config.trust.server_key)
+    context.load_verify_locations(config.trust.ca_certificate)
+    context.verify_mode = ssl.CERT_OPTIONAL
+    return context

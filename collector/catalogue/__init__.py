@@ -1,0 +1,37 @@
+"""The catalogue (目录): tables made from the log's statements, and nothing else."""
+
+from __future__ import annotations
+
+from collector.catalogue.accounting import Accounting, InventoryAccount, Reason, VisitAccount
+from collector.catalogue.catalogue import Catalogue
+from collector.catalogue.clips import Clip, ClipFilter, ClipPage, ClipRendition, KnownBytes
+from collector.catalogue.cursor import Position, encode_cursor, parse_cursor
+from collector.catalogue.execution import ListingReader
+from collector.catalogue.keys import StationKey
+from collector.catalogue.projector import LoggedStatement
+from collector.catalogue.promises import Promise
+from collector.catalogue.reader import MAX_PAGE
+from collector.catalogue.trail import CustodyEvent, Entry
+
+__all__ = [
+    "MAX_PAGE",
+    "Accounting",
+    "Catalogue",
+    "Clip",
+    "ClipFilter",
+    "ClipPage",
+    "ClipRendition",
+    "CustodyEvent",
+    "Entry",
+    "InventoryAccount",
+    "KnownBytes",
+    "ListingReader",
+    "LoggedStatement",
+    "Position",
+    "Promise",
+    "Reason",
+    "StationKey",
+    "VisitAccount",
+    "encode_cursor",
+    "parse_cursor",
+]

@@ -1,0 +1,76 @@
+"""The catalogue as one object: fed by the log alone, asked by everybody."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final, Self
+
+from sqlalchemy import Connection, Engine, select, update
+
+from collector.catalogue import tables
+from collector.catalogue.accounting import AccountingQueries
+from collector.catalogue.clips import ClipQueries
+from collector.catalogue.errors import CatalogueGapError
+from collector.catalogue.execution import ListingReader, execute
+from collector.catalogue.projector import LoggedStatement, plan_changes
+from collector.catalogue.promises import PromiseQueries
+from collector.catalogue.trail import TrailQueries
+from collector.database.engine import insert_new, open_engine, sqlite_url, writing
+from collector.database.migrating import upgrade
+
+MIGRATIONS: Final = "collector.catalogue:migrations"
+
+
+class Catalogue(PromiseQueries, ClipQueries, AccountingQueries, TrailQueries):
+    """The catalogue (目录): a projection of the log. It may be deleted at any time; ``apply`` of the whole log to an
+    empty one gives the same content. Methods block; use them from worker threads."""
+
+    def __init__(self, engine: Engine, *, read_listing: ListingReader) -> None:
+        super().__init__(engine)
+        self._read_listing = read_listing
+
+    @classmethod
+    def open(cls, where: Path | str, *, read_listing: ListingReader) -> Self:
+        """Open a SQLite file or a database URL and bring its schema up to date. Raises DatabaseNewerError,
+        DatabaseError."""
+        engine = open_engine(sqlite_url(where) if isinstance(where, Path) else where)
+        try:
+            upgrade(engine, MIGRATIONS)
+        except BaseException:
+            engine.dispose()
+            raise
+        return cls(engine, read_listing=read_listing)
+
+    def close(self) -> None:
+        """Give up all connections."""
+        self._engine.dispose()
+
+    def projected_size(self) -> int:
+        """How many entries of the log the catalogue shows."""
+        with self._reading() as connection:
+            return _projected_size(connection)
+
+    def apply(self, batch: Iterable[LoggedStatement]) -> None:
+        """Project statements in log order, all or none. Entries already projected are passed over.
+
+        Raises CatalogueGapError when entries before the batch are missing, DatabaseError, and what reading a
+        listing raises.
+        """
+        with writing(self._engine) as connection:
+            size = _projected_size(connection)
+            fresh = [logged for logged in batch if logged.index >= size]
+            if [logged.index for logged in fresh] != list(range(size, size + len(fresh))):
+                raise CatalogueGapError(f"the batch does not continue at {size}, or is not in log order")
+            if fresh:
+                execute(connection, plan_changes(fresh), self._read_listing)
+                _move_to(connection, size + len(fresh))
+
+
+def _projected_size(connection: Connection) -> int:
+    return connection.execute(select(tables.projection.c.projected_size)).scalar_one_or_none() or 0
+
+
+def _move_to(connection: Connection, size: int) -> None:
+    insert_new(connection, tables.projection, [{"id": 1, "projected_size": size}])
+    connection.execute(update(tables.projection).values(projected_size=size))

@@ -1,0 +1,183 @@
+"""Blobs that statements promise, whether they are stored, and the log entries that prove it.
+
+The queries are made once: they are asked for every clip, and making one costs more than answering it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from sqlalchemy import ColumnElement, Row, Select, and_, bindparam, literal_column, null, select, union_all
+
+from collector.catalogue import tables
+from collector.catalogue.keys import KeyQueries
+from protocol.digest import Digest
+
+Purpose = Literal["original", "rendition", "listing"]
+
+_entries: Final = tables.entries
+_inventories: Final = tables.inventories
+_clips: Final = tables.clips
+_renditions: Final = tables.renditions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Promise:
+    """A blob that a statement in the log promises: an inventory its listing, a manifest its original, a rendition
+    statement its rendition if one was made."""
+
+    statement: Digest
+    key_id: str
+    agency: str
+    station: str
+    purpose: Purpose
+    digest: Digest
+    size_bytes: int
+    entry_index: int
+    stored_index: int | None
+
+
+class PromiseQueries(KeyQueries):
+    """For storing and for receipts. Lists are in log order."""
+
+    def promise(self, statement: Digest) -> Promise | None:
+        """What the statement promises; None if it is unknown or promises no bytes."""
+        with self._reading() as connection:
+            row = connection.execute(_PROMISE, {"of_statement": statement}).one_or_none()
+        return None if row is None else _promise(row)
+
+    def promises_awaiting(self, agency: str, digest: Digest) -> list[Promise]:
+        """Promises of these bytes to this agency that are not stored yet."""
+        with self._reading() as connection:
+            found = connection.execute(_AWAITING, {"of_agency": agency, "of_digest": digest})
+            return sorted(map(_promise, found), key=_place)
+
+    def all_awaiting(self, limit: int, after: int = -1) -> list[Promise]:
+        """Promises not stored yet with an entry index above ``after``; the last one's index leads on."""
+        with self._reading() as connection:
+            found = [
+                _promise(row)
+                for query in _ALL_AWAITING
+                for row in connection.execute(query, {"after": after, "most": limit})
+            ]
+        return sorted(found, key=_place)[:limit]
+
+    def chain(self, statement: Digest) -> tuple[int, ...] | None:
+        """Log indices, ascending, of all that a receipt for this statement needs: entry 0; the enrolments of the
+        keys used, and their revocations if there are any; the inventory; the manifest; the statement; its stored.
+
+        None while one of them is not in the log, or where they do not belong together.
+        """
+        with self._reading() as connection:
+            links = connection.execute(_LINKS, {"of_statement": statement}).one_or_none()
+            if links is None or links.stored_index is None:
+                return None
+            indices = {index for index in links if index is not None}
+            uses = connection.execute(_USES, {"indices": sorted(indices)}).all()
+            history = self._history(connection)
+        return tuple(sorted(indices | history.needed((index, key, agency) for index, key, agency in uses)))
+
+
+def _place(promise: Promise) -> int:
+    return promise.entry_index
+
+
+def _promise(row: Row[*tuple[object, ...]]) -> Promise:
+    return Promise(
+        statement=row.statement,
+        key_id=row.key_id,
+        agency=row.agency,
+        station=row.station,
+        purpose=row.purpose,
+        digest=row.digest,
+        size_bytes=row.size_bytes,
+        entry_index=row.entry_index,
+        stored_index=row.stored_index,
+    )
+
+
+_SOURCES: Final = (
+    ("listing", _inventories.c.statement, _inventories.c.listing, _inventories.c.listing_size_bytes),
+    ("original", _clips.c.manifest, _clips.c.digest, _clips.c.size_bytes),
+    ("rendition", _renditions.c.statement, _renditions.c.digest, _renditions.c.size_bytes),
+)
+
+
+def _promises(
+    purpose: str,
+    statement: ColumnElement[Digest],
+    digest: ColumnElement[Digest],
+    size_bytes: ColumnElement[int],
+) -> Select[*tuple[object, ...]]:
+    columns = statement.table.c
+    return (
+        select(
+            statement.label("statement"),
+            _entries.c.key_id,
+            columns.agency,
+            columns.station,
+            literal_column(f"'{purpose}'").label("purpose"),
+            digest.label("digest"),
+            size_bytes.label("size_bytes"),
+            columns.log_index.label("entry_index"),
+            columns.stored_index,
+        )
+        .join_from(statement.table, _entries, columns.log_index == _entries.c.log_index)
+        .where(digest.is_not(None))
+    )
+
+
+_PROMISE: Final = union_all(
+    *(_promises(*source).where(source[1] == bindparam("of_statement")) for source in _SOURCES)
+)
+_AWAITING: Final = union_all(
+    *(
+        _promises(*source).where(
+            source[1].table.c.agency == bindparam("of_agency"),
+            source[2] == bindparam("of_digest"),
+            source[1].table.c.stored_index.is_(None),
+        )
+        for source in _SOURCES
+    )
+)
+_ALL_AWAITING: Final = tuple(
+    _promises(*source)
+    .where(source[1].table.c.stored_index.is_(None), source[1].table.c.log_index > bindparam("after"))
+    .order_by(source[1].table.c.log_index)
+    .limit(bindparam("most"))
+    for source in _SOURCES
+)
+
+_OF_MANIFEST: Final = and_(
+    _inventories.c.statement == _clips.c.inventory,
+    _inventories.c.agency == _clips.c.agency,
+    _inventories.c.station == _clips.c.station,
+    _inventories.c.visit == _clips.c.visit,
+    _inventories.c.declared_rows > _clips.c.row_no,
+)
+_OF_RENDITION: Final = and_(
+    _clips.c.manifest == _renditions.c.manifest,
+    _clips.c.agency == _renditions.c.agency,
+    _clips.c.digest == _renditions.c.original,
+)
+_LINKS: Final = union_all(
+    select(
+        _inventories.c.stored_index,
+        _inventories.c.log_index,
+        null().label("manifest"),
+        null().label("inventory"),
+    ).where(_inventories.c.statement == bindparam("of_statement")),
+    select(_clips.c.stored_index, _clips.c.log_index, _inventories.c.log_index.label("inventory"), null())
+    .join_from(_clips, _inventories, _OF_MANIFEST)
+    .where(_clips.c.manifest == bindparam("of_statement")),
+    select(_renditions.c.stored_index, _renditions.c.log_index, _clips.c.log_index, _inventories.c.log_index)
+    .join_from(_renditions, _clips, _OF_RENDITION)
+    .join(_inventories, _OF_MANIFEST)
+    .where(_renditions.c.statement == bindparam("of_statement")),
+)
+"""The statement's stored and its own entry, and those of the manifest and the inventory it builds on."""
+
+_USES: Final = select(_entries.c.log_index, _entries.c.key_id, _entries.c.agency).where(
+    _entries.c.log_index.in_(bindparam("indices", expanding=True))
+)

@@ -1,0 +1,65 @@
+"""``zhilu-collector``: init, run, enrolment-code, token. Exit codes: 0 done, 1 it could not be done, 2 usage."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point. Says what is missing when only the bare package is installed."""
+    try:
+        from collector.commands import execute
+    except ModuleNotFoundError as error:
+        print(f"zhilu-collector needs {error.name}: pip install 'zhilu[collector]'", file=sys.stderr)
+        return 1
+    return execute(_parser().parse_args(arguments))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="zhilu-collector",
+        description="执录汇聚端：接收、存证、回执。 The collector: takes in, commits, answers with receipts.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    init = _command(commands, "init", "make keys, CA, log and settings / 初始化")
+    init.add_argument(
+        "--name", required=True, help="name of this collector; becomes the log's name, for ever"
+    )
+    init.add_argument("--agency", action="append", required=True, help="agency served; repeatable / 执法单位")
+    init.add_argument("--host", default="0.0.0.0", help="address to listen on")  # noqa: S104 - a server
+    init.add_argument("--hostname", action="append", help="name or address stations use; repeatable")
+    init.add_argument("--http-port", type=int, default=8443)
+    init.add_argument("--mqtt-port", type=int, default=8883)
+
+    _command(commands, "run", "run the collector until stopped / 运行")
+
+    code = _command(commands, "enrolment-code", "code that admits one station, once / 生成注册码")
+    code.add_argument("--station", required=True, help="name of the station / 采集站名称")
+    code.add_argument(
+        "--agency", action="append", help="agencies it speaks for; default: all of the collector's"
+    )
+    code.add_argument("--valid-hours", type=int, default=24)
+
+    token = _command(commands, "token", "token for people and systems that read; shown once / 生成访问令牌")
+    token.add_argument("--name", required=True, help="who holds it; appears in the chain of custody")
+    token.add_argument("--scope", action="append", required=True, choices=["clips:read", "footage:read"])
+    token.add_argument("--agency", action="append", help="agencies it may read; default: all")
+    token.add_argument("--valid-days", type=int, default=30)
+    return parser
+
+
+def _command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, title: str
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=title, description=title)
+    parser.add_argument("--data", type=Path, required=True, help="the collector's data directory / 数据目录")
+    parser.add_argument("--json", action="store_true", help="machine-readable output")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,67 @@
+"""Who may do what (pure): stations speak for their agencies, tokens read within their scopes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeAlias
+
+
+class Scope(StrEnum):
+    """What a token may read (权限范围)."""
+
+    CLIPS = "clips:read"
+    FOOTAGE = "footage:read"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StationPrincipal:
+    """A station, known by its certificate and its enrolment for ``agencies`` (采集站)."""
+
+    name: str
+    agencies: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenPrincipal:
+    """Whoever holds a token (令牌); ``agencies`` None means all of them."""
+
+    name: str
+    agencies: frozenset[str] | None
+    scopes: frozenset[Scope]
+
+
+Principal: TypeAlias = StationPrincipal | TokenPrincipal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allow:
+    """Allowed, for what belongs to these agencies; None: to any."""
+
+    agencies: frozenset[str] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deny:
+    """Not allowed: stable code and one sentence."""
+
+    code: str
+    message: str
+
+
+def decide_reading_clips(principal: Principal) -> Allow | Deny:
+    """Metadata of clips, custody, accounting. A station sees its own agencies'."""
+    return _decide(principal, Scope.CLIPS)
+
+
+def decide_viewing_footage(principal: Principal) -> Allow | Deny:
+    """Bytes of originals and renditions. A station delivers footage, people view it."""
+    if isinstance(principal, StationPrincipal):
+        return Deny(code="not-allowed", message="A station's certificate does not open footage: use a token.")
+    return _decide(principal, Scope.FOOTAGE)
+
+
+def _decide(principal: Principal, scope: Scope) -> Allow | Deny:
+    if isinstance(principal, TokenPrincipal) and scope not in principal.scopes:
+        return Deny(code="scope-missing", message=f"This token lacks the scope {scope.value}.")
+    return Allow(agencies=principal.agencies)

@@ -1,0 +1,1 @@
+"""What the catalogue's database and the registers' have in common: engine, column types, migrations."""

@@ -1,0 +1,71 @@
+"""The object store port: content-addressed, write-once, one name space per agency and class.
+
+Whoever implements it promises: an object is either absent or whole; it is read back past the caches and compared
+before its name exists; a name never changes its bytes; storing the same bytes again succeeds and proves that the
+stored ones are still right. Prevention of deletion is the store's, never more than its platform gives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol
+
+from protocol.digest import Digest
+
+
+class ObjectClass(StrEnum):
+    """What an object is; they differ in retention and in who may read them."""
+
+    ORIGINALS = "originals"
+    RENDITIONS = "renditions"
+    LISTINGS = "listings"
+    STATEMENTS = "statements"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectStat:
+    """Facts about a stored object."""
+
+    size_bytes: int
+
+
+class ObjectStore(Protocol):
+    """Objects by agency, class and digest. Raises ObjectMissingError, ObjectCorruptError and StorageError;
+    MalformedError for an agency that is not a name."""
+
+    async def put_bytes(self, agency: str, cls: ObjectClass, data: bytes) -> Digest:
+        """Stores bytes held in memory (statements, listings); durable and re-read on return."""
+
+    async def adopt(
+        self, staged_path: Path, agency: str, cls: ObjectClass, expected: Digest, size_bytes: int
+    ) -> None:
+        """Stores a staged file; durable and re-read on return. The staged name stays, for its owner to remove.
+        Raises DigestMismatchError when the file, re-read, is not what was expected; nothing is stored then."""
+
+    def open_range(
+        self,
+        agency: str,
+        cls: ObjectClass,
+        digest: Digest,
+        offset_bytes: int = 0,
+        size_bytes: int | None = None,
+    ) -> AsyncIterator[bytes]:
+        """Bytes of an object block by block, from ``offset_bytes``, at most ``size_bytes`` of them."""
+
+    async def read(self, agency: str, cls: ObjectClass, digest: Digest) -> bytes:
+        """A whole small object, compared with its digest."""
+
+    async def stat(self, agency: str, cls: ObjectClass, digest: Digest) -> ObjectStat:
+        """Facts about an object."""
+
+    async def exists(self, agency: str, cls: ObjectClass, digest: Digest) -> bool:
+        """Whether an object of that name is there; says nothing about its bytes."""
+
+    async def verify(self, agency: str, cls: ObjectClass, digest: Digest) -> ObjectStat:
+        """Re-reads an object past the caches and compares it with its digest (the scrub's question)."""
+
+    def iterate(self, agency: str, cls: ObjectClass) -> AsyncIterator[Digest]:
+        """Digests of all objects of an agency's class, in ascending order."""
