@@ -10,12 +10,13 @@ from pathlib import Path
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point. Says what is missing when only the bare package is installed."""
+    options = _parser().parse_args(arguments)
     try:
         from collector.commands import execute
     except ModuleNotFoundError as error:
         print(f"zhilu-collector needs {error.name}: pip install 'zhilu[collector]'", file=sys.stderr)
         return 1
-    return execute(_parser().parse_args(arguments))
+    return execute(options)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -55,15 +55,15 @@ def copy_batch(
     """Copy the files one after the other. One file's trouble is noted and the next is read; what concerns all of
     them ends the batch, with what was copied before it."""
     batch = Batch()
-    with block_buffer() as buffer:
-        for number, row in enumerate(rows):
-            try:
-                batch.copied.append(_copy_row(volume, row, files, new_id(), buffer, clock, stop))
-            except AgentError as error:
-                batch.troubled.append((row, error))
-                if trouble_of(error) in _ENDS_BATCH:
-                    batch.untried.extend(rows[number + 1 :])
-                    break
+    buffer = block_buffer()
+    for number, row in enumerate(rows):
+        try:
+            batch.copied.append(_copy_row(volume, row, files, new_id(), buffer, clock, stop))
+        except AgentError as error:
+            batch.troubled.append((row, error))
+            if trouble_of(error) in _ENDS_BATCH:
+                batch.untried.extend(rows[number + 1 :])
+                break
     return batch
 
 
@@ -92,14 +92,15 @@ def _copy_row(
 def make_durable(batch: Batch, files: SpoolFiles) -> list[CopiedRow]:
     """Flush all, then re-read all, and close them. Those the disk did not keep become troubled."""
     good = [copied for copied in batch.copied if _try(batch, files, copied, copied.partial.flush)]
-    good = [copied for copied in good if _try(batch, files, copied, _re_reading(copied))]
+    buffer = block_buffer()
+    good = [copied for copied in good if _try(batch, files, copied, _re_reading(copied, buffer))]
     for copied in good:
         copied.partial.close()
     return good
 
 
-def _re_reading(copied: CopiedRow) -> Callable[[], None]:
-    return lambda: re_read(copied.partial, copied.copied)
+def _re_reading(copied: CopiedRow, buffer: memoryview) -> Callable[[], None]:
+    return lambda: re_read(copied.partial, copied.copied, buffer)
 
 
 def _try(batch: Batch, files: SpoolFiles, copied: CopiedRow, action: Callable[[], object]) -> bool:

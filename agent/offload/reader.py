@@ -14,9 +14,8 @@ import contextlib
 import hashlib
 import mmap
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Executor, Future
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -63,11 +62,9 @@ class Hash(Protocol):
     def copy(self) -> Hash: ...
 
 
-@contextmanager
-def block_buffer(size_bytes: int = BUFFER_BYTES) -> Iterator[memoryview]:
-    """A buffer that direct I/O accepts: whole pages. Reused for a whole read."""
-    with mmap.mmap(-1, size_bytes) as pages, memoryview(pages) as view:
-        yield view
+def block_buffer(size_bytes: int = BUFFER_BYTES) -> memoryview:
+    """A buffer that direct I/O accepts: whole pages. Reused for a whole read; freed with its last view."""
+    return memoryview(mmap.mmap(-1, size_bytes))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +104,7 @@ def examine_partial(
     Raises SpoolError, and the errors of ``RecorderVolume``.
     """
     running = hashlib.sha256()
-    kept = hash_back(partial, running, 0, earlier.durable_bytes)
+    kept = hash_back(partial, running, 0, earlier.durable_bytes, block_buffer())
     agrees = kept > 0 and all(
         _same_block(partial, volume, key.path, offset) for offset in (0, max(0, kept - BLOCK_BYTES))
     )
@@ -121,24 +118,23 @@ def examine_partial(
     return facts, Prefix(size_bytes=kept, running=running)
 
 
-def hash_back(partial: PartialFile, running: Hash, offset: int, end: int) -> int:
+def hash_back(partial: PartialFile, running: Hash, offset: int, end: int, buffer: memoryview) -> int:
     """Feed the bytes from ``offset`` to ``end``, as the disk has them; where they ended."""
-    with block_buffer() as buffer:
-        while offset < end:
-            count = min(partial.read_back(offset, buffer), end - offset)
-            if count == 0:
-                break
-            running.update(buffer[:count])
-            offset += count
+    while offset < end:
+        count = min(partial.read_back(offset, buffer), end - offset)
+        if count == 0:
+            break
+        running.update(buffer[:count])
+        offset += count
     return offset
 
 
 def _same_block(partial: PartialFile, volume: RecorderVolume, path: bytes, offset: int) -> bool:
-    with block_buffer(BLOCK_BYTES) as ours, block_buffer(BLOCK_BYTES) as theirs:
-        count = partial.read_back(offset, ours)
-        with volume.open_file(path, offset_bytes=offset) as source:
-            given = _fill(source, theirs)
-        return given == count and ours[:count] == theirs[:given]
+    ours, theirs = block_buffer(BLOCK_BYTES), block_buffer(BLOCK_BYTES)
+    count = partial.read_back(offset, ours)
+    with volume.open_file(path, offset_bytes=offset) as source:
+        given = _fill(source, theirs)
+    return given == count and ours[:count] == theirs[:given]
 
 
 def read_file(
@@ -159,7 +155,7 @@ def read_file(
     SpoolFullError, SpoolReadBackError, ReadStoppedError.
     """
     copy = _Copy(key, partial, prefix, observer)
-    check = _TrailingCheck(partial, prefix, re_reader)
+    check = _TrailingCheck(partial, prefix, block_buffer(), re_reader)
     try:
         copy.run(volume, buffer, stop, check.follow)
         copy.flush()
@@ -180,15 +176,15 @@ def copy_file(
     return Copied(digest=copy.digest, size_bytes=copy.size_bytes, head=copy.head)
 
 
-def re_read(partial: PartialFile, copied: Copied) -> None:
+def re_read(partial: PartialFile, copied: Copied, buffer: memoryview) -> None:
     """Compare a flushed partial file with what was copied. Raises SpoolReadBackError, SpoolError."""
-    _TrailingCheck(partial, Prefix.empty(), None).finish(copied.size_bytes, copied.digest)
+    _TrailingCheck(partial, Prefix.empty(), buffer).finish(copied.size_bytes, copied.digest)
 
 
 def _head_of(partial: PartialFile) -> bytes:
-    with block_buffer(BLOCK_BYTES) as block:
-        count = partial.read_back(0, block)
-        return bytes(block[: min(count, HEAD_BYTES)])
+    block = block_buffer(BLOCK_BYTES)
+    count = partial.read_back(0, block)
+    return bytes(block[: min(count, HEAD_BYTES)])
 
 
 def _require_listed(source: FileReader, key: FileKey) -> None:
@@ -282,11 +278,14 @@ class _Copy:
 class _TrailingCheck:
     """Re-reads what is flushed, in order, and compares at the end."""
 
-    def __init__(self, partial: PartialFile, prefix: Prefix, executor: Executor | None) -> None:
+    def __init__(
+        self, partial: PartialFile, prefix: Prefix, buffer: memoryview, executor: Executor | None = None
+    ) -> None:
         self._partial = partial
         self._running = prefix.running.copy()
         self._checked_bytes = prefix.size_bytes
         self._executor = executor
+        self._buffer = buffer
         self._task: Future[None] | None = None
 
     def follow(self, flushed_bytes: int) -> None:
@@ -296,7 +295,7 @@ class _TrailingCheck:
             self._task = self._executor.submit(self._check_to, flushed_bytes)
 
     def _check_to(self, end: int) -> None:
-        self._checked_bytes = hash_back(self._partial, self._running, self._checked_bytes, end)
+        self._checked_bytes = hash_back(self._partial, self._running, self._checked_bytes, end, self._buffer)
 
     def _join(self) -> None:
         if self._task is not None:

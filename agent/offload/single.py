@@ -75,17 +75,16 @@ def read_single(
 ) -> Copied:
     """Read the rest. Raises as ``read_file``; bytes the disk did not keep are journalled as gone."""
     try:
-        with block_buffer() as buffer:
-            return read_file(
-                volume,
-                begun.row.key,
-                begun.partial,
-                prefix=begun.prefix,
-                buffer=buffer,
-                stop=stop,
-                observer=observer,
-                re_reader=re_reader,
-            )
+        return read_file(
+            volume,
+            begun.row.key,
+            begun.partial,
+            prefix=begun.prefix,
+            buffer=block_buffer(),
+            stop=stop,
+            observer=observer,
+            re_reader=re_reader,
+        )
     except SpoolReadBackError:
         journal.note_restarted(begun.row.key, now())
         raise

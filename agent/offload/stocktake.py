@@ -226,20 +226,20 @@ def _recognise(table: sqlite3.Connection, identity: VolumeIdentity, profile: Pro
 def _write_lines(lines: Iterable[bytes], partial: PartialFile) -> Digest:
     """Append the lines in pieces of whole blocks, flush, re-read and compare; the digest of them all."""
     running = hashlib.sha256()
-    with block_buffer() as buffer:
-        filled = 0
-        for line in lines:
-            running.update(line)
-            while line:
-                taken = min(len(line), len(buffer) - filled)
-                buffer[filled : filled + taken] = line[:taken]
-                filled, line = filled + taken, line[taken:]
-                if filled == len(buffer):
-                    partial.append(buffer)
-                    filled = 0
-        partial.append(buffer[:filled])
+    buffer = block_buffer()
+    filled = 0
+    for line in lines:
+        running.update(line)
+        while line:
+            taken = min(len(line), len(buffer) - filled)
+            buffer[filled : filled + taken] = line[:taken]
+            filled, line = filled + taken, line[taken:]
+            if filled == len(buffer):
+                partial.append(buffer)
+                filled = 0
+    partial.append(buffer[:filled])
     digest = Digest.sha256(running.hexdigest())
-    re_read(partial, Copied(digest=digest, size_bytes=partial.flush(), head=b""))
+    re_read(partial, Copied(digest=digest, size_bytes=partial.flush(), head=b""), buffer)
     return digest
 
 

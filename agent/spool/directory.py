@@ -113,11 +113,10 @@ class DirectoryPartial:
 
     def _write_last(self, piece: memoryview) -> None:
         """A last piece of odd length goes in padded to a block and the padding is cut off."""
-        block = mmap.mmap(-1, BLOCK_BYTES)
+        block = memoryview(mmap.mmap(-1, BLOCK_BYTES))
         size_bytes = self._size_bytes + len(piece)
-        with block, memoryview(block) as view:
-            view[: len(piece)] = piece
-            self._write(view)
+        block[: len(piece)] = piece
+        self._write(block)
         os.ftruncate(self._descriptor, size_bytes)
         self._size_bytes = size_bytes
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 
-from agent.doorbells import Doorbell, Doorbells
+from agent.doorbells import Doorbell
 from agent.spool.journal import Journal
 from agent.uplink.errors import AdmissionInvalidError
 from agent.uplink.state import Clock, UplinkState
@@ -26,16 +27,16 @@ class AdmissionDesk:
         journal: Journal,
         station: str,
         collector_key: bytes,
-        bells: Doorbells,
         state: UplinkState,
         now: Clock,
     ) -> None:
         self._journal = journal
         self._station = station
         self._collector_key = collector_key
-        self._bells = bells
         self._state = state
         self._now = now
+        self.on_answered: Callable[[], None] = lambda: None
+        """Called, on the event loop, after the journal changed."""
         self.newest_checkpoint: bytes | None = None
         """Of the last admission; a station is a witness, so its owner has it checked when ``checkpoint_bell`` rings."""
         self.checkpoint_bell = Doorbell()
@@ -59,8 +60,7 @@ class AdmissionDesk:
         if admission.checkpoint is not None:
             self.newest_checkpoint = admission.checkpoint
             self.checkpoint_bell.ring()
-        self._bells.statements.ring()
-        self._bells.deliveries.ring()
+        self.on_answered()
 
     def _open(self, data: bytes) -> Admission:
         try:

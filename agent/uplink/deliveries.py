@@ -30,9 +30,6 @@ from agent.uplink.statements import StatementCollector
 from agent.uplink.tus import TusClient, UploadOrder, WholeFile
 from protocol.digest import Digest
 
-NOT_ADMITTED_WAIT_S: Final = 5.0
-"""A receipt cannot come before the admission, and its arrival rings the bell."""
-
 LOST_UPLOAD: Final = "upload-lost"
 
 _log = logging.getLogger(__name__)
@@ -136,10 +133,12 @@ class Asking:
         self._random = random
         self._pushed = pushed
 
+    def fetch(self, limit: int) -> list[Delivery]:
+        """What there is to ask for: a receipt cannot come before the admission."""
+        return [row for row in self._journal.open_deliveries(limit, uploaded=True) if row.admitted]
+
     async def act(self, delivery: Delivery, turn: int) -> float | None:
         """None once receipted; else seconds until the next question. Raises as ``has_receipt``."""
-        if not delivery.admitted:
-            return NOT_ADMITTED_WAIT_S
         plan = decide_pending(polls=turn, unit=self._random(), backoff=self._backoff, pushed=self._pushed())
         if turn == 1 and self._pushed():
             return plan.delay_s

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -101,7 +102,6 @@ class Uplink:
             journal=journal,
             station=settings.station,
             collector_key=settings.collector_key,
-            bells=bells,
             state=self.state,
             now=now,
         )
@@ -152,11 +152,12 @@ class Uplink:
             name="receipt",
             slots=settings.asking_slots,
             bell=uploaded,
-            fetch=partial(journal.open_deliveries, uploaded=True),
+            fetch=asking.fetch,
             act=asking.act,
             shared=shared,
         )
         self._receipts.on_settled = self._forget
+        self._admissions.on_answered = partial(_ring, (bells.statements, bells.deliveries, uploaded))
         self.watch.on_halt = self._look_up
         self._inbox = (
             None
@@ -225,3 +226,8 @@ class Uplink:
                 _log.error("checkpoint-refused", extra={"code": error.code})
             except (AgentError, ProtocolError) as error:
                 _log.info("checkpoint-not-proven", extra={"code": error.code, "detail": str(error)})
+
+
+def _ring(bells: Sequence[Doorbell]) -> None:
+    for bell in bells:
+        bell.ring()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Sequence
 from typing import Final, Protocol
 
@@ -29,6 +30,9 @@ WINDOW: Final = 256
 
 PUBLISH_TOGETHER: Final = 16
 """Publishes begun, in order, before the first is acknowledged; below the bus's own limit in flight."""
+
+LEAST_PERIOD_S: Final = 0.05
+"""Between two looks at the outbox: every admission rings the bell, and a look costs milliseconds."""
 
 _log = logging.getLogger(__name__)
 
@@ -67,6 +71,7 @@ class StatementLoop:
         self._now = now
         self._pace = pace or StatementPace()
         self._hurry = False
+        self._looked_at = float("-inf")
 
     def hurry(self) -> None:
         """A way has opened: offer everything again at once."""
@@ -83,8 +88,16 @@ class StatementLoop:
                 continue
             if await rang(self._bell, min(plan.wait_s, self._gate.wait_s() or plan.wait_s)):
                 self._gate.hurry()
+                await self._rest()
+
+    async def _rest(self) -> None:
+        """Rings that come together are answered together."""
+        since_s = time.monotonic() - self._looked_at
+        if since_s < LEAST_PERIOD_S:
+            await asyncio.sleep(LEAST_PERIOD_S - since_s)
 
     async def _plan(self) -> StatementPlan:
+        self._looked_at = time.monotonic()
         rows = await asyncio.to_thread(self._journal.unsettled_statements, WINDOW)
         ways = Ways(
             broker=self._broker is not None and self._broker.connected,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collector.errors import CollectorError
+from collector.errors import CollectorError, NotAllowedError
 
 
 class CatalogueError(CollectorError):
@@ -37,3 +37,9 @@ class NotFoundError(CollectorError):
     code = "not-found"
     status = 404
     fault = "caller"
+
+
+class ScopeMissingError(NotAllowedError):
+    """The token does not cover this question."""
+
+    code = "scope-missing"

@@ -85,13 +85,13 @@ class NameColumn(TextColumn):
 
 
 class WordsColumn(TypeDecorator[tuple[str, ...]]):
-    """A set of names without white space, sorted, joined by spaces."""
+    """Names without white space, joined by spaces, in the order given."""
 
     impl = Text
     cache_ok = True
 
     def process_bind_param(self, value: tuple[str, ...] | None, dialect: Dialect) -> str | None:
-        return None if value is None else " ".join(sorted(value))
+        return None if value is None else " ".join(value)
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> tuple[str, ...] | None:
         return None if value is None else tuple(value.split())

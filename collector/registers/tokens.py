@@ -63,8 +63,8 @@ def issue_token(
             id=token_id,
             name=name,
             secret_hash=_hash(secret),
-            scopes=tuple(scope.value for scope in scopes),
-            agencies=None if agencies is None else tuple(agencies),
+            scopes=tuple(sorted(scope.value for scope in scopes)),
+            agencies=None if agencies is None else tuple(sorted(agencies)),
             expires_at=expires_at,
             created_at=now,
         )

@@ -1,0 +1,195 @@
+"""The station's wiring: the one place that knows every room. Start it with ``run``.
+
+dock ─▶ visits (inventory, offload) ─▶ spool + journal ─▶ uplink (statements, uploads, receipts)
+                                             └─▶ media desk (facts, renditions) ──▶ journal
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import ssl
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from agent.broker.bus import MqttBus
+from agent.broker.port import Presence
+from agent.config import AgentConfig
+from agent.doorbells import Doorbells
+from agent.errors import SandboxUnavailableError
+from agent.keys.enrolment import Enrolment
+from agent.keys.errors import NotEnrolledError
+from agent.keys.store import FileKeyStore
+from agent.lease import StationLease
+from agent.media.publish import remove_leftovers
+from agent.media.render import FfmpegRenderer
+from agent.media_desk import MediaDesk
+from agent.offload.settings import VisitSettings, VisitTools
+from agent.offload.testimony import Testimony
+from agent.signer import StationSigner
+from agent.spool.directory import DirectorySpool
+from agent.spool.journal import Journal
+from agent.status import Reporter
+from agent.uplink.collector_http import CollectorClient
+from agent.uplink.service import Uplink, UplinkSettings
+from agent.visits import Visits
+from agent.volumes.folder import FolderDock
+from firmware_profiles.load import load_registry
+from protocol.topics import Channel, Topic
+
+logger = logging.getLogger(__name__)
+
+_SANDBOX_RETRY_S: Final = 60.0
+
+Show = Callable[[Sequence[str]], None]
+"""Gets the console's lines whenever one of them changes."""
+
+
+def utc_now() -> datetime:
+    """The station's only clock."""
+    return datetime.now(UTC)
+
+
+class Station:
+    """Every part of one station, made in the order in which they depend on each other."""
+
+    def __init__(self, config: AgentConfig, keys: FileKeyStore, enrolment: Enrolment) -> None:
+        self._config = config
+        self._bells = Doorbells()
+        self._spool = DirectorySpool(config.spool_dir)
+        self._journal = Journal(config.journal_path, self._spool)
+        signer = StationSigner(
+            station=enrolment.station,
+            agencies=enrolment.agencies,
+            seed=keys.ensure_keys().seed,
+            holders=config.holders,
+        )
+        self._testimony = Testimony(signer=signer, clock=utc_now, new_id=lambda: secrets.token_hex(16))
+        self._collector = CollectorClient(
+            enrolment.url, tls=keys.client_context(minimum_version=ssl.TLSVersion.TLSv1_2)
+        )
+        self._broker = MqttBus(
+            host=enrolment.mqtt.host,
+            port=enrolment.mqtt.port,
+            context=keys.client_context(),
+            station=enrolment.station,
+            presence=_presence(enrolment),
+        )
+        self._uplink = Uplink(
+            UplinkSettings(
+                station=enrolment.station,
+                log_key=enrolment.log_key,
+                collector_key=enrolment.collector_public_key,
+                evidence=config.data_dir / "contradictions",
+                upload_slots=config.uploads_at_once,
+            ),
+            journal=self._journal,
+            collector=self._collector,
+            broker=self._broker,
+            bells=self._bells,
+            now=utc_now,
+        )
+        self._topic = str(_status_topic(enrolment))
+        self._station = enrolment.station
+        self._desk: MediaDesk | None = None
+        self._visits = Visits([FolderDock(config.dock_dir, settle_s=config.settle_s)], self._visit_tools())
+
+    def _visit_tools(self) -> VisitTools:
+        config = self._config
+        return VisitTools(
+            journal=self._journal,
+            testimony=self._testimony,
+            registry=load_registry(),
+            doorbells=self._bells,
+            settings=VisitSettings(
+                zone=config.zone,
+                parallel_reads=config.bays_at_once,
+                watermark_bytes=config.reserve_bytes,
+                evict_below_bytes=10 * config.reserve_bytes,
+                evict_after=timedelta(days=config.keep_days),
+            ),
+            early=self._uplink.early,
+        )
+
+    async def serve(self, stop: asyncio.Event, show: Show | None) -> None:
+        """Until ``stop`` or until a part fails, then loudly. ``show`` gets the console's lines, if there is one."""
+        async with AsyncExitStack() as stack:
+            stack.callback(self._journal.close)
+            await stack.enter_async_context(self._collector)
+            stack.push_async_callback(self._broker.stop)
+            await self._broker.start()
+            async with asyncio.TaskGroup() as group:
+                reporter = self._reporter(show)
+                tasks = [
+                    group.create_task(self._uplink.run(), name="uplink"),
+                    group.create_task(self._visits.run(), name="visits"),
+                    group.create_task(self._render(), name="media"),
+                    group.create_task(reporter.run(), name="status"),
+                ]
+                await stop.wait()
+                for task in tasks:
+                    task.cancel()
+
+    async def _render(self) -> None:
+        """The media desk, as soon as a sandbox works here; until then originals are delivered without renditions."""
+        folder = self._config.rendering_dir
+        folder.mkdir(mode=0o700, exist_ok=True)
+        remove_leftovers(folder)
+        while True:
+            try:
+                renderer = await FfmpegRenderer.open()
+                break
+            except SandboxUnavailableError as error:
+                logger.error("media.no_sandbox code=%s %s", error.code, error)
+                await asyncio.sleep(_SANDBOX_RETRY_S)
+        self._desk = MediaDesk(
+            journal=self._journal,
+            renderer=renderer,
+            testimony=self._testimony,
+            doorbells=self._bells,
+            folder=folder,
+            zone=self._config.zone,
+        )
+        await self._desk.run()
+
+    def _reporter(self, show: Show | None) -> Reporter:
+        return Reporter(
+            station=self._station,
+            path=self._config.status_path,
+            topic=self._topic,
+            visits=self._visits,
+            journal=self._journal,
+            uplink=self._uplink.state,
+            broker=self._broker,
+            desk=lambda: self._desk,
+            clock=utc_now,
+            show=show,
+        )
+
+
+async def run(config: AgentConfig, stop: asyncio.Event, show: Show | None = None) -> None:
+    """Run the station. Raises NotEnrolledError before the enrolment, AgentError for what must be mended."""
+    keys = FileKeyStore(config.keys_dir)
+    enrolment = keys.load_enrolment()
+    if enrolment is None:
+        raise NotEnrolledError("the station is not enrolled: run zhilu-agent enroll with an enrolment code")
+    lease = StationLease(config.data_dir)
+    try:
+        await Station(config, keys, enrolment).serve(stop, show)
+    finally:
+        lease.release()
+
+
+def _status_topic(enrolment: Enrolment) -> Topic:
+    return Topic(agency=enrolment.agencies[0], station=enrolment.station, channel=Channel.STATUS)
+
+
+def _presence(enrolment: Enrolment) -> Presence:
+    return Presence(
+        topic=str(_status_topic(enrolment)),
+        online=b'{"state":"online","v":1}',
+        offline=b'{"state":"offline","v":1}',
+    )

@@ -1,0 +1,45 @@
+"""``zhilu-agent``: enroll, run, status. Exit codes: 0 done, 1 it could not be done, 2 usage."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point. Says what is missing when only the bare package is installed."""
+    options = _parser().parse_args(arguments)
+    try:
+        from agent.commands import execute
+    except ModuleNotFoundError as error:
+        print(f"zhilu-agent needs {error.name}: pip install 'zhilu[agent]'", file=sys.stderr)
+        return 1
+    return execute(options)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="zhilu-agent",
+        description="执录采集站：插上记录仪即可离开。 The docking station: dock the recorder and walk away.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    enroll = _command(commands, "enroll", "enrol this station with a code / 注册本采集站")
+    enroll.add_argument("code", help="the enrolment code; - reads it from standard input / 注册码")
+    _command(commands, "run", "run the station until stopped / 运行")
+    _command(commands, "status", "what the station is doing / 状态")
+    return parser
+
+
+def _command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, title: str
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=title, description=title)
+    parser.add_argument("--data", type=Path, required=True, help="the station's data directory / 数据目录")
+    parser.add_argument("--json", action="store_true", help="machine-readable output")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,122 @@
+"""What the subcommands of ``zhilu-agent`` do; ``cli`` parsed the words."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from agent.app import run
+from agent.config import AgentConfig
+from agent.enrol import enrol
+from agent.enrol_errors import EnrolError
+from agent.errors import AgentError
+from agent.keys.store import FileKeyStore
+from agent.status import format_lines, load_status
+from protocol.enrolment import EnrolmentResponse
+from protocol.enrolment_code import EnrolmentCode
+from protocol.enrolment_proof import verify_enrolment_proof
+from protocol.errors import ChainError, ProtocolError
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Run one subcommand; returns the exit code."""
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    try:
+        return _COMMANDS[options.command](options)
+    except EnrolError as error:
+        return _failed(options, error.code, f"{error}\n{error.advice}")
+    except (AgentError, ProtocolError) as error:
+        return _failed(options, error.code, str(error))
+    except OSError as error:
+        return _failed(options, "system", str(error))
+    except BaseExceptionGroup as group:
+        if (known := group.subgroup(AgentError)) is None:
+            raise
+        return _failed(options, "part-failed", str(known.exceptions[0]))
+
+
+def _enroll(options: argparse.Namespace) -> int:
+    text = sys.stdin.read() if options.code == "-" else options.code
+    config = AgentConfig.load(options.data.resolve())
+    enrolment = asyncio.run(enrol(text, FileKeyStore(config.keys_dir), _verify_enrolled))
+    if options.json:
+        print(
+            json.dumps(
+                {"station": enrolment.station, "agencies": list(enrolment.agencies), "url": enrolment.url}
+            )
+        )
+    else:
+        print(f"注册成功 enrolled: {enrolment.station} → {enrolment.url}")
+    return 0
+
+
+def _verify_enrolled(code: EnrolmentCode, response: EnrolmentResponse, public_key: bytes) -> None:
+    proven = verify_enrolment_proof(
+        response.enrolled,
+        log_key=code.log_key,
+        public_key=public_key,
+        station=code.station,
+        agencies=code.agencies,
+    )
+    if proven.collector_public_key != response.collector_public_key:
+        raise ChainError("the answer names another collector key than the log")
+
+
+def _run(options: argparse.Namespace) -> int:
+    asyncio.run(_serve(AgentConfig.load(options.data.resolve()), as_json=options.json))
+    return 0
+
+
+async def _serve(config: AgentConfig, *, as_json: bool) -> None:
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await run(config, stop, None if as_json else _Console().show)
+
+
+class _Console:
+    """Lines that redraw themselves on a terminal; elsewhere every changed line once."""
+
+    def __init__(self) -> None:
+        self._drawn: Sequence[str] = ()
+
+    def show(self, lines: Sequence[str]) -> None:
+        if sys.stdout.isatty():
+            if self._drawn:
+                sys.stdout.write(f"\x1b[{len(self._drawn)}F\x1b[J")
+            sys.stdout.write("\n".join(lines) + "\n")
+        else:
+            fresh = [line for line in lines if line not in self._drawn]
+            sys.stdout.write("".join(line + "\n" for line in fresh))
+        sys.stdout.flush()
+        self._drawn = tuple(lines)
+
+
+def _status(options: argparse.Namespace) -> int:
+    config = AgentConfig.load(options.data.resolve())
+    status = load_status(config.status_path)
+    if status is None:
+        return _failed(options, "no-status", "this station has not been running yet: zhilu-agent run")
+    print(json.dumps(status, ensure_ascii=False) if options.json else "\n".join(format_lines(status)))
+    return 0
+
+
+def _failed(options: argparse.Namespace, code: str, detail: str) -> int:
+    if options.json:
+        print(json.dumps({"error": {"code": code, "detail": detail}}, ensure_ascii=False))
+    else:
+        print(f"zhilu-agent: {code}: {detail}", file=sys.stderr)
+    return 1
+
+
+_COMMANDS: Final[Mapping[str, Callable[[argparse.Namespace], int]]] = {
+    "enroll": _enroll,
+    "run": _run,
+    "status": _status,
+}

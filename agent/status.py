@@ -1,0 +1,236 @@
+"""What the station is doing, for people and programs: one snapshot, three outlets.
+
+``snapshot`` is what ``status.json`` holds and ``zhilu-agent status --json`` prints; ``format_lines`` makes the console
+lines, one for each bay and one for the station, Chinese first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+from agent.broker.errors import BrokerError
+from agent.broker.port import Broker
+from agent.core.bay import BayState, BayStatus
+from agent.media_desk import MediaDesk
+from agent.spool.journal import Journal
+from agent.spool.records import Backlog
+from agent.uplink.state import UplinkState
+from agent.visits import Visits
+from protocol.times import format_time
+
+logger = logging.getLogger(__name__)
+
+Snapshot = Mapping[str, Any]
+"""JSON of version 1; members are only ever added."""
+
+_PERIOD_S: Final = 1.0
+_PUBLISH_PERIOD_S: Final = 30.0
+_BUSY: Final = frozenset({BayState.IDENTIFYING, BayState.INVENTORY, BayState.OFFLOADING})
+_MIB: Final = 1024 * 1024
+_SHOWN_FINDINGS: Final = 10
+
+
+def snapshot(
+    *,
+    station: str,
+    at: datetime,
+    bays: Sequence[BayStatus],
+    backlog: Backlog,
+    uplink: UplinkState,
+    broker_connected: bool,
+    working: str | None,
+) -> Snapshot:
+    """Everything at one moment. ``idle``: nothing is being read, announced, delivered or rendered."""
+    owes = backlog.statements_unsettled + backlog.deliveries_open + backlog.media_jobs_open
+    return {
+        "v": 1,
+        "state": "online",
+        "station": station,
+        "at": format_time(at),
+        "idle": owes == 0 and not any(bay.state in _BUSY for bay in bays),
+        "bays": [_bay_json(bay) for bay in bays],
+        "collector": {
+            "answers": uplink.collector_answers,
+            "failure": None if uplink.collector_failure is None else uplink.collector_failure.code,
+            "broker_connected": broker_connected,
+            "log_contradiction": None if uplink.fork_evidence is None else str(uplink.fork_evidence),
+        },
+        "backlog": {
+            "statements": backlog.statements_unsettled,
+            "statements_refused": backlog.statements_refused,
+            "deliveries": backlog.deliveries_open,
+            "delivery_bytes": backlog.delivery_bytes_open,
+            "media_jobs": backlog.media_jobs_open,
+            "oldest_at": None if backlog.oldest_open_at is None else format_time(backlog.oldest_open_at),
+        },
+        "rendering": working,
+        "findings": [
+            {"at": format_time(finding.at), "code": finding.code, "detail": finding.detail}
+            for finding in list(uplink.findings)[-_SHOWN_FINDINGS:]
+        ],
+    }
+
+
+def _bay_json(bay: BayStatus) -> Snapshot:
+    return {
+        "dock": bay.dock,
+        "bay": bay.bay,
+        "state": bay.state.value,
+        "zh": bay.sentence.zh,
+        "en": bay.sentence.en,
+        "may_be_taken": bay.may_be_taken,
+        "needs_person": bay.needs_person,
+        "problem_code": bay.problem_code,
+        "problem": bay.problem,
+        "recorder": bay.recorder,
+        "officer": bay.officer,
+        "profile": bay.profile,
+        "files": bay.files,
+        "files_read": bay.files_read,
+        "files_unreadable": bay.files_unreadable,
+        "files_receipted": bay.files_receipted,
+        "bytes_total": bay.bytes_total,
+        "bytes_read": bay.bytes_read,
+        "time_left_s": bay.time_left_s,
+        "since": format_time(bay.since),
+    }
+
+
+def format_lines(status: Snapshot) -> list[str]:
+    """One line for each bay, then one for the station."""
+    return [*(_bay_line(bay) for bay in status["bays"]), _station_line(status)]
+
+
+def _bay_line(bay: Snapshot) -> str:
+    who = " ".join(
+        text
+        for text in (
+            bay["recorder"] and f"记录仪 {bay['recorder']}",
+            bay["officer"] and f"警号 {bay['officer']}",
+        )
+        if text
+    )
+    parts = [f"[{bay['bay']}]", who or "记录仪未知", f"已采 {bay['files_read']}/{bay['files']}"]
+    parts.append(f"{bay['bytes_read'] / _MIB:.1f}/{bay['bytes_total'] / _MIB:.1f} MiB")
+    parts.append(f"回执 {bay['files_receipted']}/{bay['files']}")
+    if bay["time_left_s"]:
+        parts.append(f"约剩 {_duration(bay['time_left_s'])}")
+    parts.append(bay["zh"])
+    if bay["problem"]:
+        parts.append(f"({bay['problem_code']}: {bay['problem']})")
+    return "  ".join(parts)
+
+
+def _station_line(status: Snapshot) -> str:
+    backlog, collector = status["backlog"], status["collector"]
+    if collector["log_contradiction"]:
+        link = f"存证日志前后矛盾，已停止上传，证据：{collector['log_contradiction']}"
+    elif collector["answers"] is False:
+        link = f"汇聚端无法连接 ({collector['failure']})，文件安全保存在本站"
+    elif collector["broker_connected"]:
+        link = "汇聚端已连接"
+    else:
+        link = "汇聚端已连接（消息通道中断，改用 HTTP）"
+    work = f"待报 {backlog['statements']}  待传 {backlog['deliveries']}  待转码 {backlog['media_jobs']}"
+    return f"{status['station']}  {link}  {work}"
+
+
+def _duration(seconds: float) -> str:
+    whole = round(seconds)
+    return f"{whole // 60} 分 {whole % 60} 秒" if whole >= 60 else f"{whole} 秒"
+
+
+def load_status(path: Path) -> Snapshot | None:
+    """The last snapshot a running station wrote, None if there is none that can be read."""
+    try:
+        loaded = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return loaded if isinstance(loaded, dict) and loaded.get("v") == 1 else None
+
+
+class Reporter:
+    """Takes a snapshot every second; writes the file and shows lines when they change, publishes now and then."""
+
+    def __init__(
+        self,
+        *,
+        station: str,
+        path: Path,
+        topic: str,
+        visits: Visits,
+        journal: Journal,
+        uplink: UplinkState,
+        broker: Broker,
+        desk: Callable[[], MediaDesk | None],
+        clock: Callable[[], datetime],
+        show: Callable[[Sequence[str]], None] | None,
+    ) -> None:
+        self._station = station
+        self._path = path
+        self._topic = topic
+        self._visits = visits
+        self._journal = journal
+        self._uplink = uplink
+        self._broker = broker
+        self._desk = desk
+        self._clock = clock
+        self._show = show
+        self._shown: list[str] = []
+        self._published_at_s = float("-inf")
+
+    async def run(self) -> None:
+        """Until cancelled. Reporting never stops the station: what goes wrong here is logged."""
+        while True:
+            status = await self._take()
+            try:
+                await asyncio.to_thread(self._write, status)
+            except OSError as error:
+                logger.warning("status.not_written error=%s", error)
+            self._tell(status)
+            await self._publish(status)
+            await asyncio.sleep(_PERIOD_S)
+
+    async def _take(self) -> Snapshot:
+        desk = self._desk()
+        working = desk.working if desk is not None else None
+        # the backlog last: work moves from bays to backlog, so nothing is missed in between
+        bays = await self._visits.statuses()
+        backlog = await asyncio.to_thread(self._journal.backlog)
+        return snapshot(
+            station=self._station,
+            at=self._clock(),
+            bays=bays,
+            backlog=backlog,
+            uplink=self._uplink,
+            broker_connected=self._broker.connected,
+            working=None if working is None else f"{working.rendition} {working.share:.0%}",
+        )
+
+    def _write(self, status: Snapshot) -> None:
+        """Replaced in one step, for readers; not synced: after a power cut it would be old news anyway."""
+        temporary = self._path.with_suffix(".new")
+        temporary.write_text(json.dumps(status, ensure_ascii=False, indent=1))
+        temporary.replace(self._path)
+
+    def _tell(self, status: Snapshot) -> None:
+        lines = format_lines(status)
+        if self._show is not None and lines != self._shown:
+            self._shown = lines
+            self._show(lines)
+
+    async def _publish(self, status: Snapshot) -> None:
+        now_s = asyncio.get_running_loop().time()
+        if not self._broker.connected or now_s - self._published_at_s < _PUBLISH_PERIOD_S:
+            return
+        self._published_at_s = now_s
+        try:
+            await self._broker.publish(self._topic, json.dumps(status).encode(), retain=True)
+        except BrokerError as error:
+            logger.info("status.not_published code=%s", error.code)

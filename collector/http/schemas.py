@@ -1,0 +1,270 @@
+"""What the query API answers, as msgspec structs: encoded from here, and described from here in the OpenAPI
+document. Digests are texts ``sha256:<hex>``, times RFC 3339 in UTC, unknown values null.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from msgspec import Struct
+
+from collector import catalogue
+from protocol.claims import Claim as ClaimedValue
+from protocol.claims import TimeClaim
+from protocol.digest import Digest
+
+
+class Claim(Struct, frozen=True, kw_only=True):
+    """A value and who or what says so: a file name, the container, EXIF …"""
+
+    value: str
+    source: str
+
+    @classmethod
+    def of(cls, claim: ClaimedValue | None) -> Claim | None:
+        return None if claim is None else cls(value=claim.value, source=claim.source)
+
+
+class ClaimedTime(Struct, frozen=True, kw_only=True):
+    """A time and who or what says so. It is the recorder's clock, not corrected."""
+
+    value: datetime
+    source: str
+
+    @classmethod
+    def of(cls, claim: TimeClaim | None) -> ClaimedTime | None:
+        return None if claim is None else cls(value=claim.value, source=claim.source)
+
+
+class Rendition(Struct, frozen=True, kw_only=True):
+    """A derived file, never a substitute for the original; or the code why there is none."""
+
+    rendition: Literal["playable", "poster", "thumbnail"]
+    statement: str
+    log_index: int
+    digest: str | None
+    size_bytes: int | None
+    media_type: str | None
+    method: str | None
+    problem: str | None
+    stored: bool
+
+    @classmethod
+    def of(cls, rendition: catalogue.ClipRendition) -> Rendition:
+        return cls(
+            rendition=rendition.rendition,
+            statement=str(rendition.statement),
+            log_index=rendition.entry_index,
+            digest=_text(rendition.digest),
+            size_bytes=rendition.size_bytes,
+            media_type=rendition.media_type,
+            method=rendition.method,
+            problem=rendition.problem,
+            stored=rendition.stored_index is not None,
+        )
+
+
+class Clip(Struct, frozen=True, kw_only=True):
+    """One original: what its manifest and its media facts say. ``name`` is the path on the recorder, for display;
+    it can hold any character. ``stored_index`` is the place in the log where the bytes were said to be stored."""
+
+    manifest: str
+    log_index: int
+    agency: str
+    station: str
+    visit: str
+    inventory: str
+    row: int
+    name: str
+    digest: str
+    size_bytes: int
+    media_type: str
+    recorder: Claim | None
+    officer: Claim | None
+    started_at: ClaimedTime | None
+    duration_ms: int | None
+    marked: bool
+    read_started_at: datetime
+    read_finished_at: datetime
+    stored_index: int | None
+    stored_at: datetime | None
+    renditions: list[Rendition]
+
+    @classmethod
+    def of(cls, clip: catalogue.Clip) -> Clip:
+        return cls(
+            manifest=str(clip.manifest),
+            log_index=clip.entry_index,
+            agency=clip.agency,
+            station=clip.station,
+            visit=clip.visit,
+            inventory=str(clip.inventory),
+            row=clip.row,
+            name=clip.path,
+            digest=str(clip.digest),
+            size_bytes=clip.size_bytes,
+            media_type=clip.media_type,
+            recorder=Claim.of(clip.recorder),
+            officer=Claim.of(clip.officer),
+            started_at=ClaimedTime.of(clip.started_at),
+            duration_ms=clip.duration_ms,
+            marked=clip.marked,
+            read_started_at=clip.read_started_at,
+            read_finished_at=clip.read_finished_at,
+            stored_index=clip.stored_index,
+            stored_at=clip.stored_at,
+            renditions=[Rendition.of(rendition) for rendition in clip.renditions],
+        )
+
+
+class ClipPage(Struct, frozen=True, kw_only=True):
+    """Clips, newest start first, those of unknown start last. ``next_cursor`` leads on; null at the end."""
+
+    clips: list[Clip]
+    next_cursor: str | None
+
+
+class Accounting(Struct, frozen=True, kw_only=True):
+    """Files by state: ``listed`` is the sum of stored, pending, unreadable and excluded. ``present`` counts those not
+    known to have been erased from the recorder. A ``deficit`` is an alarm: rows declared and not listed."""
+
+    listed: int
+    stored: int
+    pending: int
+    unreadable: int
+    excluded: int
+    present: int
+    deficit: int
+
+    @classmethod
+    def of(cls, accounting: catalogue.Accounting) -> Accounting:
+        return cls(
+            listed=accounting.listed,
+            stored=accounting.stored,
+            pending=accounting.pending,
+            unreadable=accounting.unreadable,
+            excluded=accounting.excluded,
+            present=accounting.present,
+            deficit=accounting.deficit,
+        )
+
+
+class Reason(Struct, frozen=True, kw_only=True):
+    """How many files are excluded by this rule, or unreadable for this reason."""
+
+    state: Literal["excluded", "unreadable"]
+    code: str
+    files: int
+
+
+class Inventory(Struct, frozen=True, kw_only=True):
+    """One signed list of a recorder's files, and where they are."""
+
+    inventory: str
+    log_index: int
+    agency: str
+    station: str
+    sequence: int
+    issued_at: datetime
+    dock: str
+    bay: str
+    profile: str
+    recorder: str | None
+    officer: str | None
+    clock_offset_ms: int | None
+    declared_rows: int
+    listing: Literal["awaited", "listed", "unusable"]
+    listing_problem: str | None
+    accounting: Accounting
+    reasons: list[Reason]
+
+    @classmethod
+    def of(cls, account: catalogue.InventoryAccount) -> Inventory:
+        return cls(
+            inventory=str(account.statement),
+            log_index=account.entry_index,
+            agency=account.agency,
+            station=account.station,
+            sequence=account.sequence,
+            issued_at=account.issued_at,
+            dock=account.dock,
+            bay=account.bay,
+            profile=account.profile,
+            recorder=account.recorder,
+            officer=account.officer,
+            clock_offset_ms=account.clock_offset_ms,
+            declared_rows=account.declared_rows,
+            listing=account.listing,
+            listing_problem=account.listing_problem,
+            accounting=Accounting.of(account.accounting),
+            reasons=[
+                Reason(state=reason.state, code=reason.code, files=reason.files) for reason in account.reasons
+            ],
+        )
+
+
+class Visit(Struct, frozen=True, kw_only=True):
+    """All inventories of one stay of a recorder at a bay. A file listed in two of them counts in both."""
+
+    visit: str
+    accounting: Accounting
+    inventories: list[Inventory]
+
+    @classmethod
+    def of(cls, visit: catalogue.VisitAccount) -> Visit:
+        return cls(
+            visit=visit.visit,
+            accounting=Accounting.of(visit.accounting),
+            inventories=[Inventory.of(inventory) for inventory in visit.inventories],
+        )
+
+
+class CustodyEvent(Struct, frozen=True, kw_only=True):
+    """Who did what to the item, when."""
+
+    statement: str
+    log_index: int
+    agency: str
+    event: Literal["viewed", "unreadable", "refused"]
+    item: str
+    item_name: str
+    actor: str
+    details: dict[str, str | int]
+    issued_at: datetime
+
+    @classmethod
+    def of(cls, event: catalogue.CustodyEvent) -> CustodyEvent:
+        return cls(
+            statement=str(event.statement),
+            log_index=event.entry_index,
+            agency=event.agency,
+            event=event.event,
+            item=str(event.item),
+            item_name=event.item_name,
+            actor=event.actor,
+            details=dict(event.details),
+            issued_at=event.issued_at,
+        )
+
+
+class CustodyPage(Struct, frozen=True, kw_only=True):
+    """Events in log order. ``next_after`` is the ``after`` of the next page; null at the end."""
+
+    events: list[CustodyEvent]
+    next_after: int | None
+
+
+class Problem(Struct, frozen=True, kw_only=True):
+    """RFC 9457 problem details. ``code`` is stable; ``retryable`` says whether the same request can succeed later."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    retryable: bool
+
+
+def _text(digest: Digest | None) -> str | None:
+    return None if digest is None else str(digest)
