@@ -16,7 +16,16 @@ _SECONDS: Final = 6
 _PICTURE: Final = ("-f", "lavfi", "-i", "testsrc2=size=1280x720:rate=25")
 _SOUND: Final = ("-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000")
 _H264: Final = ("-c:v", "libx264", "-preset", "veryfast", "-pix_fmt", "yuv420p")
-_H265: Final = ("-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "log-level=error", "-tag:v", "hvc1")
+_H265: Final = (
+    "-c:v",
+    "libx265",
+    "-preset",
+    "ultrafast",
+    "-x265-params",
+    "log-level=error",
+    "-tag:v",
+    "hvc1",
+)
 _AAC: Final = ("-c:a", "aac", "-b:a", "96k")
 
 

@@ -235,7 +235,7 @@ class _Copy:
             while count := _fill(source, buffer):
                 if stop.is_set():
                     raise ReadStoppedError(f"stopped after {self.size_bytes} bytes")
-                self._take(buffer[:count])
+                self._take(buffer, count)
                 if self._observer is not None and self.size_bytes - self.flushed_bytes >= DURABLE_EVERY_BYTES:
                     self.flush()
                     flushed(self.flushed_bytes)
@@ -244,14 +244,15 @@ class _Copy:
             source.verify_unchanged()
         self._require_whole()
 
-    def _take(self, piece: memoryview) -> None:
-        if self.size_bytes + len(piece) > self._key.size_bytes:
+    def _take(self, buffer: memoryview, count: int) -> None:
+        if self.size_bytes + count > self._key.size_bytes:
             raise FileChangedError(f"the file goes on after its listed {self._key.size_bytes} bytes")
+        piece = buffer[:count]
         if self.size_bytes == 0:
             self.head = bytes(piece[:HEAD_BYTES])
-        self._partial.append(piece)
+        self._partial.append(buffer, count)
         self._running.update(piece)
-        self.size_bytes += len(piece)
+        self.size_bytes += count
         if self._observer is not None:
             self._observer.written(self.size_bytes)
 

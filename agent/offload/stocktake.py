@@ -235,9 +235,9 @@ def _write_lines(lines: Iterable[bytes], partial: PartialFile) -> Digest:
             buffer[filled : filled + taken] = line[:taken]
             filled, line = filled + taken, line[taken:]
             if filled == len(buffer):
-                partial.append(buffer)
+                partial.append(buffer, filled)
                 filled = 0
-    partial.append(buffer[:filled])
+    partial.append(buffer, filled)
     digest = Digest.sha256(running.hexdigest())
     re_read(partial, Copied(digest=digest, size_bytes=partial.flush(), head=b""), buffer)
     return digest

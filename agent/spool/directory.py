@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import mmap
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -89,14 +88,16 @@ class DirectoryPartial:
     def path(self) -> Path:
         return self._path
 
-    def append(self, piece: memoryview) -> None:
+    def append(self, buffer: memoryview, count: int) -> None:
         if self._size_bytes % BLOCK_BYTES:
             raise ValueError("only the last piece may have an odd length")
-        whole = len(piece) // BLOCK_BYTES * BLOCK_BYTES
+        size_bytes = self._size_bytes + count
+        whole_blocks = -(-count // BLOCK_BYTES) * BLOCK_BYTES
         with _as_spool_error("writing into the spool"):
-            self._write(piece[:whole])
-            if whole < len(piece):
-                self._write_last(piece[whole:])
+            self._write(buffer[:whole_blocks])
+            if whole_blocks != count:
+                os.ftruncate(self._descriptor, size_bytes)
+                self._size_bytes = size_bytes
 
     def _write(self, piece: memoryview) -> None:
         while piece:
@@ -110,15 +111,6 @@ class DirectoryPartial:
             piece = piece[written:]
             if self._size_bytes % BLOCK_BYTES:
                 _leave_direct(self._descriptor)
-
-    def _write_last(self, piece: memoryview) -> None:
-        """A last piece of odd length goes in padded to a block and the padding is cut off."""
-        block = memoryview(mmap.mmap(-1, BLOCK_BYTES))
-        size_bytes = self._size_bytes + len(piece)
-        block[: len(piece)] = piece
-        self._write(block)
-        os.ftruncate(self._descriptor, size_bytes)
-        self._size_bytes = size_bytes
 
     def flush(self) -> int:
         with _as_spool_error("syncing the spool"):
@@ -177,7 +169,6 @@ class DirectorySpool:
             return partial
 
     def open_brief(self, name: str) -> DirectoryPartial:
-        self.discard_partial(name)
         with _as_spool_error("opening a partial file"):
             return DirectoryPartial(self._partial(name), 0, _READ_ONLY)
 

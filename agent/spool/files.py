@@ -33,9 +33,10 @@ class PartialFile(Protocol):
     @property
     def path(self) -> Path: ...
 
-    def append(self, piece: memoryview) -> None:
-        """Write after the last byte. Only the last piece may be no multiple of ``BLOCK_BYTES``. Raises
-        SpoolFullError, SpoolError."""
+    def append(self, buffer: memoryview, count: int) -> None:
+        """Write the first ``count`` bytes of a buffer of whole pages after the last byte. Only the last piece of a
+        file may be no multiple of ``BLOCK_BYTES``; what stands in the buffer behind it never stays in the file.
+        Raises SpoolFullError, SpoolError."""
 
     def flush(self) -> int:
         """Make everything appended durable and return how much that is. Raises SpoolError; after that nothing is

@@ -74,102 +74,125 @@ class Uplink:
         commands: CommandHandler | None = None,
     ) -> None:
         """``collector`` must be open, and ``broker`` started, while ``run`` runs; their owners end them after it."""
-        random = random or SystemRandom().random
-        self.state = UplinkState(now)
+        self._settings = settings
         self._journal = journal
+        self._collector = collector
         self._broker = broker
-        self.watch = LogWatch(
-            journal=journal,
-            proofs=collector,
-            log_key=settings.log_key,
-            evidence=settings.evidence,
+        self._bells = bells
+        self._now = now
+        self._random = random or SystemRandom().random
+        self._uploaded = Doorbell()
+        self._transitions = transitions(journal)
+        self._tus = TusClient(collector)
+        self.state = UplinkState(now)
+        self.watch = self._make_watch()
+        self._receipts = ReceiptDesk(journal=journal, watch=self.watch, log_key=settings.log_key, now=now)
+        self._admissions = self._make_admissions()
+        self._statements = self._make_statements()
+        self._inbox = None if broker is None else self._make_inbox(broker, commands)
+        gate = Gate(self.state, self._random, settings.backoff)
+        self.early = EarlyUploads(tus=self._tus, gate=gate, backoff=settings.backoff, random=self._random)
+        self._make_workers(gate)
+
+    def _make_watch(self) -> LogWatch:
+        watch = LogWatch(
+            journal=self._journal,
+            proofs=self._collector,
+            log_key=self._settings.log_key,
+            evidence=self._settings.evidence,
             state=self.state,
-            now=now,
+            now=self._now,
         )
-        gate = Gate(self.state, random, settings.backoff)
+        watch.on_halt = self._look_up
+        return watch
+
+    def _make_admissions(self) -> AdmissionDesk:
+        admissions = AdmissionDesk(
+            journal=self._journal,
+            station=self._settings.station,
+            collector_key=self._settings.collector_key,
+            state=self.state,
+            now=self._now,
+        )
+        admissions.on_answered = partial(
+            _ring, (self._bells.statements, self._bells.deliveries, self._uploaded)
+        )
+        return admissions
+
+    def _make_statements(self) -> StatementLoop:
+        return StatementLoop(
+            journal=self._journal,
+            broker=self._broker,
+            collector=self._collector,
+            admissions=self._admissions,
+            station=self._settings.station,
+            bell=self._bells.statements,
+            gate=Gate(self.state, self._random, self._settings.backoff),
+            state=self.state,
+            now=self._now,
+        )
+
+    def _make_inbox(self, broker: Broker, commands: CommandHandler | None) -> Inbox:
+        return Inbox(
+            broker=broker,
+            station=self._settings.station,
+            admissions=self._admissions,
+            receipts=self._receipts,
+            state=self.state,
+            commands=commands,
+        )
+
+    def _make_workers(self, gate: Gate) -> None:
+        settings = self._settings
+        asking = self._make_asking()
+        uploading = Uploading(
+            journal=self._journal,
+            transitions=self._transitions,
+            tus=self._tus,
+            early=self.early,
+            asking=asking,
+            uploaded=self._uploaded,
+            state=self.state,
+            now=self._now,
+        )
         shared = Circumstances(
             gate=gate,
             backoff=settings.backoff,
             state=self.state,
-            random=random,
+            random=self._random,
             halted=lambda: self.watch.halted,
-        )
-        tus = TusClient(collector)
-        self.early = EarlyUploads(tus=tus, gate=gate, backoff=settings.backoff, random=random)
-        self._transitions = transitions(journal)
-        self._receipts = ReceiptDesk(journal=journal, watch=self.watch, log_key=settings.log_key, now=now)
-        self._admissions = AdmissionDesk(
-            journal=journal,
-            station=settings.station,
-            collector_key=settings.collector_key,
-            state=self.state,
-            now=now,
-        )
-        self._statements = StatementLoop(
-            journal=journal,
-            broker=broker,
-            collector=collector,
-            admissions=self._admissions,
-            station=settings.station,
-            bell=bells.statements,
-            gate=Gate(self.state, random, settings.backoff),
-            state=self.state,
-            now=now,
-        )
-        asking = Asking(
-            journal=journal,
-            transitions=self._transitions,
-            collector=collector,
-            tus=tus,
-            receipts=self._receipts,
-            admissions=self._admissions,
-            bells=bells,
-            state=self.state,
-            backoff=settings.backoff,
-            random=random,
-            pushed=lambda: broker is not None and broker.connected,
-        )
-        uploaded = Doorbell()
-        uploading = Uploading(
-            journal=journal,
-            transitions=self._transitions,
-            tus=tus,
-            early=self.early,
-            asking=asking,
-            uploaded=uploaded,
-            state=self.state,
-            now=now,
         )
         self._uploads = Workers(
             name="upload",
             slots=settings.upload_slots,
-            bell=bells.deliveries,
-            fetch=partial(journal.open_deliveries, uploaded=False),
+            bell=self._bells.deliveries,
+            fetch=partial(self._journal.open_deliveries, uploaded=False),
             act=uploading.act,
             shared=shared,
         )
         self._questions = Workers(
             name="receipt",
             slots=settings.asking_slots,
-            bell=uploaded,
+            bell=self._uploaded,
             fetch=asking.fetch,
             act=asking.act,
             shared=shared,
         )
         self._receipts.on_settled = self._forget
-        self._admissions.on_answered = partial(_ring, (bells.statements, bells.deliveries, uploaded))
-        self.watch.on_halt = self._look_up
-        self._inbox = (
-            None
-            if broker is None
-            else Inbox(
-                broker=broker,
-                station=settings.station,
-                admissions=self._admissions,
-                receipts=self._receipts,
-                state=self.state,
-                commands=commands,
-            )
+
+    def _make_asking(self) -> Asking:
+        return Asking(
+            journal=self._journal,
+            transitions=self._transitions,
+            collector=self._collector,
+            tus=self._tus,
+            receipts=self._receipts,
+            admissions=self._admissions,
+            bells=self._bells,
+            state=self.state,
+            backoff=self._settings.backoff,
+            random=self._random,
+            pushed=lambda: self._broker is not None and self._broker.connected,
         )
 
     async def run(self) -> None:
