@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import json
 import logging
+import os
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +26,8 @@ from protocol.errors import ChainError, ProtocolError
 
 
 def execute(options: argparse.Namespace) -> int:
-    """Run one subcommand; returns the exit code."""
+    """Run one subcommand; returns the exit code. What it writes is for its own user alone."""
+    os.umask(0o077)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
         return _COMMANDS[options.command](options)

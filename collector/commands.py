@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import json
 import logging
+import os
 import signal
 import sys
 from collections.abc import Callable, Mapping
@@ -26,7 +27,8 @@ from protocol.note import SignerKey, VerifierKey
 
 
 def execute(options: argparse.Namespace) -> int:
-    """Run one subcommand; returns the exit code."""
+    """Run one subcommand; returns the exit code. What it writes is for its own user alone."""
+    os.umask(0o077)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("alembic").setLevel(logging.WARNING)
     try:

@@ -17,6 +17,7 @@ from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, NoReturn
+from zoneinfo import ZoneInfo
 
 from agent.config import AgentConfig
 from agent.status import format_lines, load_status
@@ -27,6 +28,9 @@ from scripts.demo_processes import AGENCY, STATION, Child, DemoError, call, free
 from scripts.footage import make_cards
 
 _ONCE_TIMEOUT_S: Final = 14 * 60.0
+_ZONE: Final = ZoneInfo("Asia/Shanghai")
+"""What the demo's recorders are set to: the station's default."""
+
 _ENDED: Final = frozenset({"done", "unreadable", "refused"})
 
 
@@ -131,7 +135,7 @@ class _Demo:
             if not footage.exists():
                 self._say("用 ffmpeg 生成两台记录仪的素材 making the footage of two recorders …")
                 scratch = self._data / f".footage-{secrets.token_hex(4)}"
-                make_cards(scratch, datetime.now())  # noqa: DTZ005 - recorders write local time without a zone
+                make_cards(scratch, datetime.now(_ZONE))
                 scratch.rename(footage)
             sources = sorted(footage.iterdir())
         names = [source.resolve().name or "recorder" for source in sources]
