@@ -103,8 +103,9 @@ def _bay_json(bay: BayStatus) -> Snapshot:
 
 
 def format_lines(status: Snapshot) -> list[str]:
-    """One line for each bay, then one for the station."""
-    return [*(_bay_line(bay) for bay in status["bays"]), _station_line(status)]
+    """One line for each bay, then one for the station; safe to print whatever a recorder is called."""
+    lines = [*(_bay_line(bay) for bay in status["bays"]), _station_line(status)]
+    return ["".join(char if char.isprintable() else "\ufffd" for char in line) for line in lines]
 
 
 def _bay_line(bay: Snapshot) -> str:

@@ -120,12 +120,16 @@ class _Bay:
 
     async def _leave(self) -> None:
         await self._stop_visit()
-        journal, visit = self._tools.journal, self._tile.visit
-        unread = 0
-        if visit is not None:
-            unread = (await asyncio.to_thread(journal.accounting, visit)).unread
-            await asyncio.to_thread(journal.close_visit, visit, self._tools.clock())
-        self._show_left(unread)
+        self._show_left(await asyncio.to_thread(self._close_visits))
+
+    def _close_visits(self) -> int:
+        """Close the visits that were open at this bay; how many of their files were not read."""
+        journal, unread = self._tools.journal, 0
+        for visit in journal.open_visits():
+            if (visit.dock, visit.bay) == (self._tile.dock, self._tile.bay):
+                unread += journal.accounting(visit.visit).unread
+                journal.close_visit(visit.visit, self._tools.clock())
+        return unread
 
     def _show_left(self, unread: int) -> None:
         if unread:

@@ -18,7 +18,9 @@ def parse_name(text: str, what: str) -> str:
     """An agency or station name: 1-63 of ``a-z 0-9 -``, as a DNS label, because it becomes a topic level,
     a folder and a certificate name. Returns it unchanged; raises MalformedError."""
     if not _NAME.fullmatch(text):
-        raise MalformedError(f"{what} must be 1-63 characters of a-z, 0-9 and inner hyphens, not {text[:80]!r}")
+        raise MalformedError(
+            f"{what} must be 1-63 characters of a-z, 0-9 and inner hyphens, not {text[:80]!r}"
+        )
     return text
 
 

@@ -37,10 +37,10 @@ from protocol.errors import (
 from protocol.ids import COLLECTOR
 from protocol.keyring import KeyRing
 from protocol.log_reading import LogCopy, check_entries
+from protocol.merkle import leaf_hash, verify_inclusion
 from protocol.note import VerifierKey
 from protocol.receipt import Receipt
 from protocol.statements import Inventory, Manifest, Rendition, Statement, Stored, parse_statement
-from protocol.tlog_proof import verify_tlog_proof
 
 Promise = Inventory | Manifest | Rendition
 
@@ -187,7 +187,13 @@ class Procedure:
         for item in self.receipt.items:
             statement = parse_statement(item.envelope.payload)
             entry = LogEntry.of(item.envelope, statement)
-            verify_tlog_proof(item.proof, entry.to_bytes(), self.log_key)
+            verify_inclusion(
+                leaf_hash(entry.to_bytes()),
+                item.proof.index,
+                self.checkpoint.size,
+                item.proof.hashes,
+                self.checkpoint.root,
+            )
             self._items.append(
                 Item(index=item.proof.index, id=entry.statement, entry=entry, statement=statement)
             )

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
 
 from agent.core.offload import Trouble
 from agent.errors import AgentError
@@ -19,7 +20,7 @@ from agent.spool.errors import SpoolError
 from agent.spool.files import PartialFile, SpoolFiles
 from agent.spool.records import RowToRead
 
-_ENDS_BATCH = frozenset({Trouble.VANISHED, Trouble.SPOOL_FULL, Trouble.SPOOL, Trouble.STOPPED})
+_ENDS_BATCH: Final = frozenset({Trouble.VANISHED, Trouble.SPOOL_FULL, Trouble.SPOOL, Trouble.STOPPED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,7 +21,7 @@ class GrowingFile:
     """A file in the spool that is being written (正在采集的文件). Belongs to the event loop; the reader's thread
     reports through ``grow_from_thread`` and ``grow`` runs on the loop.
 
-    ``published`` is where the bytes lie after the read: an open descriptor of ``path`` stays good, too.
+    Publishing renames the file: a descriptor opened before stays good, ``path`` does not.
     """
 
     def __init__(self, path: Path, expected_bytes: int, available_bytes: int = 0) -> None:

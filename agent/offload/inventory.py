@@ -11,7 +11,7 @@ from typing import Final
 
 from agent.offload.errors import RecorderRefusedError
 from agent.offload.settings import VisitTools
-from agent.offload.settler import Subject
+from agent.offload.settler import Settler, Subject
 from agent.offload.stocktake import Found, Stocktake, known_reads, take_stock
 from agent.ports import RecorderVolume
 from agent.spool.records import VisitRecord
@@ -139,9 +139,9 @@ def _reopen(visit: VisitRecord, tools: VisitTools) -> Taken | None:
     return Taken(visit=visit, inventory=last[0], sequence=last[1], subject=subject)
 
 
-def sign_off_missing(taken: Taken, tools: VisitTools, give_up: Callable[..., None]) -> int:
+def sign_off_missing(taken: Taken, tools: VisitTools, settler: Settler) -> int:
     """Sign "unreadable" for files that an earlier inventory of the visit promised and that are gone. How many."""
     missing = tools.journal.rows_missing(taken.visit.visit, taken.inventory)
     for row in missing:
-        give_up(row, code=VANISHED, error=None, failures=0)
+        settler.give_up(row, code=VANISHED, error=None, failures=0)
     return len(missing)

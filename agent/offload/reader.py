@@ -217,6 +217,7 @@ class _Copy:
         self.size_bytes = prefix.size_bytes
         self.flushed_bytes = prefix.size_bytes
         self.head = b""
+        self._may_flush = True
 
     @property
     def digest(self) -> Digest:
@@ -263,15 +264,17 @@ class _Copy:
             )
 
     def flush(self) -> None:
+        self._may_flush = False
         self._partial.flush()
+        self._may_flush = True
         self.flushed_bytes = self.size_bytes
         if self._observer is not None and self.size_bytes % BLOCK_BYTES == 0 and self.size_bytes > 0:
             self._observer.durable(self.size_bytes, self.digest)
 
     def save_progress(self) -> None:
-        """After a failure, make durable what came before it. A second failure changes nothing: the journal then
-        still says what an earlier flush said."""
-        if self._observer is not None and self.size_bytes > self.flushed_bytes:
+        """After a failure, make durable what came before it; not after a failed flush, because a second one can
+        succeed without the bytes the first one lost. The journal then still says what an earlier flush said."""
+        if self._observer is not None and self._may_flush and self.size_bytes > self.flushed_bytes:
             with contextlib.suppress(AgentError):
                 self.flush()
 

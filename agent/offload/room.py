@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Final
 
 from agent.core.offload import has_room
 from agent.offload.settings import VisitTools
 from agent.spool.eviction import evict
+
+_EVICT_AHEAD_BYTES: Final = 2**30
+"""Evicted beyond what is needed: looking for what may go is not free, so not before every file."""
 
 
 async def wait_for_room(wanted_bytes: int, tools: VisitTools, waiting: Callable[[bool], None]) -> None:
@@ -29,7 +33,7 @@ def _make_room(wanted_bytes: int, tools: VisitTools) -> bool:
         evict(
             tools.journal,
             tools.clock(),
-            wanted_free_bytes=settings.evict_below_bytes + wanted_bytes,
+            wanted_free_bytes=settings.evict_below_bytes + wanted_bytes + _EVICT_AHEAD_BYTES,
             minimum_age=settings.evict_after,
         )
     return has_room(

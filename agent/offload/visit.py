@@ -77,7 +77,7 @@ class Visit:
 
     async def _sign_off_missing(self, taken: Taken) -> None:
         settler = Settler(taken.subject, self._tools, self._tile.progress)
-        if await self._threads.call(None, sign_off_missing, taken, self._tools, settler.give_up):
+        if await self._threads.call(None, sign_off_missing, taken, self._tools, settler):
             self._tools.doorbells.statements.ring()
 
     async def _read_all(self, taken: Taken) -> None:

@@ -40,6 +40,7 @@ class Database:
         """Open or make the file and bring it to this version. Raises JournalError, JournalNewerError."""
         self._lock = threading.RLock()
         self._depth = 0
+        self._is_spoilt = False
         try:
             self._connection = _connect(path)
             _migrate(self._connection, SCHEMA_STEPS)
@@ -53,17 +54,22 @@ class Database:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Everything inside becomes durable at once or not at all. Nested uses join the outermost one, so that a
-        caller can group many small transitions under one disk flush. Raises JournalError."""
+        caller can group many small transitions under one disk flush; an error inside undoes them all, even when the
+        caller catches it on the way. Raises JournalError."""
         with self._lock:
             if self._depth == 0:
                 self._run("BEGIN IMMEDIATE")
+                self._is_spoilt = False
             self._depth += 1
             try:
                 yield
             except BaseException:
+                self._is_spoilt = True
                 self._leave("ROLLBACK")
                 raise
-            self._leave("COMMIT")
+            self._leave("ROLLBACK" if self._is_spoilt else "COMMIT")
+            if self._is_spoilt and self._depth == 0:
+                raise JournalError("a part of this transaction failed, so nothing of it was kept")
 
     def _leave(self, how: str) -> None:
         self._depth -= 1

@@ -86,7 +86,11 @@ class CollectorClient:
             total=None, sock_connect=self.timeouts.connect_s, sock_read=self.timeouts.answer_s
         )
         self._session = aiohttp.ClientSession(
-            connector=connector, timeout=limits, trust_env=False, auto_decompress=False
+            connector=connector,
+            timeout=limits,
+            headers={"Accept-Encoding": "identity"},  # a limit on unpacked bytes is no limit on memory
+            trust_env=False,
+            auto_decompress=False,
         )
         return self
 

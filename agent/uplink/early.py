@@ -56,6 +56,11 @@ class EarlyUploads:
         self._tasks: asyncio.TaskGroup | None = None
         self._active: dict[asyncio.Task[None], str | None] = {}
 
+    @property
+    def active(self) -> int:
+        """Early uploads under way."""
+        return len(self._active)
+
     async def run(self) -> None:
         """Owns the uploads; offers before and after are left to ordinary delivery."""
         async with asyncio.TaskGroup() as tasks:

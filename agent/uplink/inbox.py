@@ -1,8 +1,8 @@
 """What the broker brings: admissions, receipts, commands. Acknowledged only when the journal has it.
 
 A hostile or broken message is logged with its code and acknowledged: coming again it would be no better. A receipt
-whose log cannot be proven just now is acknowledged too, because nothing hangs on the message: its delivery is
-still open in the journal, and the delivery loop fetches the receipt by HTTP.
+whose log cannot be proven just now, or that finds the disk full, is acknowledged too, because nothing hangs on the
+message: its delivery is still open in the journal, and the delivery loop fetches the receipt by HTTP.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import logging
 from typing import Final, Protocol
 
 from agent.broker.port import Broker, Message
+from agent.spool.errors import SpoolError
 from agent.uplink.admissions import AdmissionDesk
 from agent.uplink.errors import AdmissionInvalidError, ReceiptInvalidError, UplinkError
 from agent.uplink.receipts import ReceiptDesk
@@ -67,7 +68,7 @@ class Inbox:
             _log.error("message-refused", extra={"topic": message.topic, "code": error.code})
         except (AdmissionInvalidError, ReceiptInvalidError, ProtocolError) as error:
             self._state.report(error.code, f"{message.topic}: {error}")
-        except UplinkError as error:
+        except (UplinkError, SpoolError) as error:
             _log.info("receipt-deferred", extra={"topic": message.topic, "code": error.code})
         message.ack()
 

@@ -17,6 +17,7 @@ from agent.core.retry import Backoff, Report, decide_retry
 from agent.core.uplink import Choice, choose_deliveries
 from agent.doorbells import Doorbell
 from agent.errors import AgentError
+from agent.spool.errors import JournalError
 from agent.spool.records import Delivery
 from agent.uplink.patience import Gate, Random, failure_of, rang_or_ended
 from agent.uplink.state import UplinkState
@@ -156,6 +157,8 @@ class Workers:
             wait_s = await self._act(row, turns.taken)
         except ForkError:
             return  # the watch has raised the alarm and halts this loop
+        except JournalError:
+            raise  # nothing can be relied on any more: the service ends
         except AgentError as error:
             self._note_failure(row, turns, error)
             return

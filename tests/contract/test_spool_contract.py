@@ -49,10 +49,10 @@ def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Bench:
 
 
 def append(partial: PartialFile, data: bytes) -> None:
-    with mmap.mmap(-1, max(len(data), 1)) as pages, memoryview(pages) as view:
-        view[: len(data)] = data
-        with view[: len(data)] as piece:
-            partial.append(piece)
+    buffer = memoryview(mmap.mmap(-1, len(data) + BLOCK_BYTES))
+    buffer[: len(data)] = data
+    buffer[len(data) :] = b"#" * BLOCK_BYTES
+    partial.append(buffer, len(data))
 
 
 def read_back(partial: PartialFile, offset: int = 0) -> bytes:
@@ -76,7 +76,10 @@ def test_what_was_flushed_is_read_back(bench: Bench, data: bytes) -> None:
     append(partial, data)
     assert partial.flush() == len(data) == partial.size_bytes
     assert read_back(partial) == data
-    assert read_back(partial, len(data) // BLOCK_BYTES * BLOCK_BYTES) == data[len(data) // BLOCK_BYTES * BLOCK_BYTES :]
+    assert (
+        read_back(partial, len(data) // BLOCK_BYTES * BLOCK_BYTES)
+        == data[len(data) // BLOCK_BYTES * BLOCK_BYTES :]
+    )
     partial.close()
 
 

@@ -101,6 +101,5 @@ async def test_power_may_go_at_any_place(tmp_path: Path) -> None:
         folder.mkdir()
         was_cut, resumed = await cut_at(folder, place)
         times_resumed += resumed
-    print(place, times_resumed)
     assert place > 60, "a visit passes the switch many times"
     assert times_resumed > 5, "and a big file is resumed where it was cut"

@@ -18,8 +18,8 @@ import pytest
 from agent.broker.port import Presence
 from agent.core.retry import Backoff
 from agent.doorbells import Doorbells
+from agent.offload.growing import GrowingFile
 from agent.spool.directory import DirectorySpool
-from agent.spool.files import Publication
 from agent.spool.journal import Journal
 from agent.spool.records import NewRow, OriginalRecord, Purpose, VisitRecord
 from agent.uplink.collector_http import CollectorClient, Timeouts
@@ -55,6 +55,12 @@ class Station:
 
     def take_in(self, contents: Sequence[bytes]) -> None:
         """What a visit leaves in journal and spool."""
+        self.take_stock(contents)
+        for number, content in enumerate(contents):
+            self.read(number, content)
+
+    def take_stock(self, contents: Sequence[bytes]) -> None:
+        """The inventory alone."""
         inventory = sign_statement(evidence.inventory(rows=len(contents)), STATION_SEED)
         self._publish(Purpose.LISTING, LISTING)
         self.inventory = self.journal.record_inventory(
@@ -84,10 +90,9 @@ class Station:
             ],
             now=NOW,
         )
-        for number, content in enumerate(contents):
-            self._take_in_one(number, content)
 
-    def _take_in_one(self, number: int, content: bytes) -> None:
+    def read(self, number: int, content: bytes) -> None:
+        """One original, published and journalled."""
         digest = self._publish(Purpose.ORIGINAL, content)
         manifest = evidence.manifest(content, self.inventory, 100 + number, row=number)
         envelope = sign_statement(replace(manifest, path=f"{number}.mp4"), STATION_SEED)
@@ -105,11 +110,7 @@ class Station:
 
     def _publish(self, purpose: Purpose, content: bytes) -> Digest:
         digest = Digest.of(content)
-        partial = self.spool.open_brief("new")
-        partial.append(memoryview(content))
-        partial.flush()
-        partial.close()
-        self.spool.publish([Publication(partial="new", purpose=purpose, digest=digest)])
+        self.spool.path(purpose, digest).write_bytes(content)
         return digest
 
     def wait_for_nothing(self) -> None:
@@ -164,6 +165,10 @@ class World:
                 running.cancel()
                 with suppress(asyncio.CancelledError):
                     await running
+                self.hub.cut(
+                    STATION
+                )  # a dead process holds no line: what it had not acknowledged comes again
+                self.hub.restore(STATION)
 
 
 @pytest.fixture
@@ -318,6 +323,16 @@ async def test_refusal_that_time_may_heal_stays_in_the_outbox(world: World) -> N
         await until(world.station.all_receipted)
 
 
+async def test_statement_the_collector_chokes_on_does_not_hold_up_its_neighbours(world: World) -> None:
+    world.station.take_in(some(20))
+    world.collector.poison = "7.mp4"
+    async with world.uplink(broker=False) as uplink:
+        await until(lambda: len(world.station.journal.open_deliveries(30)) == 1)
+        assert [found.statement for found in uplink.state.findings] == [world.station.manifests[7]]
+    (left,) = world.station.journal.unsettled_statements(30)
+    assert left.statement == world.station.manifests[7], "nobody signed a refusal, so it stays"
+
+
 async def test_hostile_messages_are_acknowledged_and_reported(world: World) -> None:
     world.station.take_in(some(1))
     async with world.uplink() as uplink:
@@ -431,3 +446,50 @@ async def test_statement_the_collector_forgot_is_announced_again(world: World) -
     async with world.uplink(broker=False) as uplink:
         await until(world.station.all_receipted)
         assert {finding.code for finding in uplink.state.findings} == {"statement-unknown"}
+
+
+async def test_early_bytes_are_taken_over_and_not_sent_again(world: World) -> None:
+    clip = os.urandom(20_000_000)
+    world.station.take_stock([clip])
+    partial = world.station.folder / "partial"
+    partial.write_bytes(clip[:12_000_000])
+    urls: list[str | None] = []
+
+    async def remember(url: str | None) -> None:
+        urls.append(url)
+
+    async with world.uplink() as uplink:
+        await until(world.station.all_receipted)
+        growing = GrowingFile(partial, len(clip), available_bytes=12_000_000)
+        uplink.early.offer(growing, agency=AGENCY, upload_url=None, remember_url=remember)
+        await until(lambda: bool(urls))
+        with partial.open("ab") as file:
+            file.write(clip[12_000_000:])
+        growing.grow_from_thread(len(clip))
+        await until(lambda: world.collector.uploads == 2)
+        world.station.read(0, clip)
+        world.station.journal.note_upload_url(world.station.manifests[0], urls[-1])
+        growing.end(Digest.of(clip))
+        world.station.bells.statements.ring()
+        world.station.bells.deliveries.ring()
+        await until(world.station.all_receipted)
+    assert world.collector.uploads == 2, "the listing and the clip, each once"
+
+
+async def test_early_delivery_of_a_read_that_failed_leaves_no_trouble(world: World) -> None:
+    world.station.take_in(some(1))
+    partial = world.station.folder / "partial"
+    partial.write_bytes(bytes(9_000_000))
+
+    async def remember(_url: str | None) -> None:
+        remembered.set()
+
+    remembered = asyncio.Event()
+    async with world.uplink() as uplink:
+        await until(world.station.all_receipted)
+        growing = GrowingFile(partial, 20_000_000, available_bytes=9_000_000)
+        uplink.early.offer(growing, agency=AGENCY, upload_url=None, remember_url=remember)
+        await remembered.wait()
+        growing.end(None)
+        await until(lambda: not uplink.early.active)
+        assert not uplink.state.findings

@@ -59,13 +59,13 @@ class LossyPartial:
     def size_bytes(self) -> int:
         return len(self._file.shown)
 
-    def append(self, piece: memoryview) -> None:
+    def append(self, buffer: memoryview, count: int) -> None:
         if len(self._file.shown) % BLOCK_BYTES:
             raise ValueError("only the last piece may have an odd length")
         self._spool.switch.pass_through()
-        if len(piece) > self._spool.free_bytes():
+        if count > self._spool.free_bytes():
             raise SpoolFullError("no space left in the twin")
-        self._file.shown += piece
+        self._file.shown += buffer[:count]
         self._spool.switch.pass_through()
 
     def flush(self) -> int:

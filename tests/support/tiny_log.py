@@ -26,7 +26,7 @@ from protocol.admission import Admission, AdmissionResult, sign_admission
 from protocol.canonical import Fields, parse_json
 from protocol.digest import Digest
 from protocol.dsse import STATEMENT_TYPE, Envelope
-from protocol.errors import ProtocolError
+from protocol.errors import MalformedError, ProtocolError
 from protocol.ids import COLLECTOR
 from protocol.limits import MAX_MESSAGE_BYTES
 from protocol.lines import encode_base64
@@ -61,7 +61,11 @@ class PendingError(CollectorError):
 
 @dataclass
 class TinyCollector:
-    """Statements by id, blobs by digest. ``refuse`` maps subjects' names to refusal codes, once per offer."""
+    """Statements by id, blobs by digest.
+
+    ``refuse`` maps subjects' names to refusal codes, a retryable one is used once. A request with a ``poison``
+    subject in it is not understood at all.
+    """
 
     log: EvidenceLog = field(default_factory=EvidenceLog)
     bus: MemoryBus | None = None
@@ -70,8 +74,10 @@ class TinyCollector:
     indices: dict[Digest, int] = field(default_factory=dict)
     statements: dict[Digest, Statement] = field(default_factory=dict)
     stored_at: dict[Digest, int] = field(default_factory=dict)
+    pushed: set[Digest] = field(default_factory=set)
     blobs: set[Digest] = field(default_factory=set)
     refuse: dict[str, tuple[str, bool]] = field(default_factory=dict)
+    poison: str | None = None
     offers: list[Digest] = field(default_factory=list)
     uploads: int = 0
     proofs: int = 0
@@ -155,7 +161,8 @@ class TinyCollector:
 
     async def push_receipts(self) -> None:
         if self.bus is not None and self.push and self.bus.connected:
-            for statement in list(self.stored_at):
+            for statement in [stored for stored in self.stored_at if stored not in self.pushed]:
+                self.pushed.add(statement)
                 await self._say(Channel.RECEIPTS, self.receipt(statement))
 
     async def _say(self, channel: Channel, payload: bytes) -> None:
@@ -182,7 +189,10 @@ class TinyCollector:
     async def _post_statements(self, request: web.Request) -> web.Response:
         body = parse_json(await request.read(), max_bytes=MAX_MESSAGE_BYTES, what="body")
         items = Fields(body, "body").items("envelopes", max_items=64)
-        return web.Response(body=self.admit([Envelope.from_json(item).to_bytes() for item in items]))
+        envelopes = [Envelope.from_json(item) for item in items]
+        if self.poison in {parse_statement(envelope.payload).subject.name for envelope in envelopes}:
+            raise MalformedError("the request is not understood")
+        return web.Response(body=self.admit([envelope.to_bytes() for envelope in envelopes]))
 
     async def _get_receipt(self, request: web.Request) -> web.Response:
         return web.Response(body=self.receipt(Digest.parse(request.match_info["statement"])))

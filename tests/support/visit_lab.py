@@ -172,7 +172,8 @@ def statements(journal: Journal) -> list[tuple[Digest, Statement]]:
     """Everything the station has signed, in order."""
     rows = journal.all("SELECT statement, envelope FROM statements ORDER BY seq")
     return [
-        (Digest.parse(row["statement"]), parse_statement(Envelope.from_bytes(row["envelope"]).payload)) for row in rows
+        (Digest.parse(row["statement"]), parse_statement(Envelope.from_bytes(row["envelope"]).payload))
+        for row in rows
     ]
 
 
@@ -202,4 +203,3 @@ class ScriptedDock:
     async def _events(self) -> AsyncIterator[DockEvent]:
         while True:
             yield await self.queue.get()
-

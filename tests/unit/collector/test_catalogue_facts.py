@@ -15,11 +15,10 @@ from protocol.claims import SOURCES, TimeClaim
 from protocol.listing import RowState
 
 MORNING = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
-moments = st.datetimes(
-    min_value=datetime(1, 1, 2),
-    max_value=datetime(9999, 12, 30),
-    timezones=st.just(UTC),  # noqa: DTZ001
-).map(lambda moment: moment.replace(microsecond=moment.microsecond // 1000 * 1000))
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+moments = st.integers(min_value=-(62 * 10**12), max_value=253 * 10**12).map(
+    lambda ms: EPOCH + timedelta(milliseconds=ms)
+)
 positions = st.builds(
     Position, started_at=st.none() | moments, log_index=st.integers(min_value=0, max_value=2**53 - 1)
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TypeAlias
 
 import pytest
 
@@ -36,6 +37,8 @@ from tests.support.evidence import (
 )
 from tests.support.specimens import SPECIMENS
 
+Told: TypeAlias = tuple[Statement, bytes]
+
 SECOND_SEED = b"2" * 32
 OTHER_AGENCY = "water-bureau"
 ROOT = enrolled(COLLECTOR_SEED, name=COLLECTOR, agency=COLLECTOR)
@@ -46,7 +49,7 @@ def revoked_collector(seed: bytes) -> Revoked:
     return replace(revoked(seed, agency=COLLECTOR), name=COLLECTOR)
 
 
-def ring(*told: tuple[Statement, bytes]) -> KeyRing:
+def ring(*told: Told) -> KeyRing:
     """A ring that has accepted entry 0, the station's enrolment, and then ``told``."""
     made = KeyRing()
     for index, (statement, seed) in enumerate(
@@ -56,7 +59,7 @@ def ring(*told: tuple[Statement, bytes]) -> KeyRing:
     return made
 
 
-def accept(told: Sequence[tuple[Statement, bytes]], statement: Statement, seed: bytes) -> None:
+def accept(told: Sequence[Told], statement: Statement, seed: bytes) -> None:
     ring(*told).accept(len(told) + 2, sign_statement(statement, seed), statement)
 
 
@@ -148,14 +151,14 @@ def test_a_statement_of_another_purpose_or_content_is_refused() -> None:
 
 
 def test_a_revoked_key_is_silent_from_then_on() -> None:
-    told = [(CLAIM, STATION_SEED), (revoked(STATION_SEED), COLLECTOR_SEED)]
+    told: list[Told] = [(CLAIM, STATION_SEED), (revoked(STATION_SEED), COLLECTOR_SEED)]
     with pytest.raises(RevokedError, match="revoked at index 3") as caught:
         accept(told, inventory(), STATION_SEED)
     assert caught.value.code == "key-revoked"
 
 
 def test_a_revocation_for_one_agency_leaves_the_others() -> None:
-    told = [
+    told: list[Told] = [
         (enrolled(STATION_SEED, agency=OTHER_AGENCY), COLLECTOR_SEED),
         (revoked(STATION_SEED), COLLECTOR_SEED),
     ]
@@ -172,7 +175,7 @@ def test_the_first_revocation_counts() -> None:
 
 
 def test_a_key_enrolled_again_may_speak_again() -> None:
-    told = [(revoked(STATION_SEED), COLLECTOR_SEED), (enrolled(STATION_SEED), COLLECTOR_SEED)]
+    told: list[Told] = [(revoked(STATION_SEED), COLLECTOR_SEED), (enrolled(STATION_SEED), COLLECTOR_SEED)]
     accept(told, CLAIM, STATION_SEED)
 
 
@@ -181,7 +184,7 @@ def test_revoking_a_key_nobody_knows_harms_nobody() -> None:
 
 
 def test_a_second_collector_key_is_introduced_by_the_first_and_may_revoke_it() -> None:
-    told = [
+    told: list[Told] = [
         (enrolled(SECOND_SEED, name=COLLECTOR, agency=COLLECTOR), COLLECTOR_SEED),
         (revoked_collector(COLLECTOR_SEED), SECOND_SEED),
     ]
@@ -192,7 +195,7 @@ def test_a_second_collector_key_is_introduced_by_the_first_and_may_revoke_it() -
 
 
 def test_a_collectors_key_is_not_revoked_for_a_single_agency() -> None:
-    told = [(revoked(COLLECTOR_SEED), COLLECTOR_SEED)]
+    told: list[Told] = [(revoked(COLLECTOR_SEED), COLLECTOR_SEED)]
     accept(told, enrolled(OTHER_SEED, name="station-2"), COLLECTOR_SEED)
 
 

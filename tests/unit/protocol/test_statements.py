@@ -39,6 +39,8 @@ from tests.support.specimens import SPECIMENS, as_json, bent
 
 every_specimen = pytest.mark.parametrize("statement", SPECIMENS.values(), ids=SPECIMENS)
 
+WRONG_TYPES: list[object] = [[], [{}], 1.5, -(2**53) + 1]
+
 LOW_ORDER_KEY = bytes([1]) + bytes(31)
 
 
@@ -95,7 +97,7 @@ def _refused_or_less_is_known(statement: Statement, name: str) -> None:
 @every_specimen
 def test_no_member_takes_a_value_of_another_type(statement: Statement) -> None:
     for name in as_json(statement)["predicate"]:
-        for value in ([], [{}], 1.5, -(2**53) + 1):
+        for value in WRONG_TYPES:
             with pytest.raises(ProtocolError):
                 parse_statement(bent(statement, **{name: value}))
 
