@@ -27,10 +27,11 @@ from collector.files import PosixFiles
 from collector.founding import found, open_log
 from collector.http.enrolment import EnrolmentHandlers, add_enrolment_routes
 from collector.http.footage import FootageHandlers, add_footage_routes
-from collector.http.identity import identifying, uploader_of
+from collector.http.identity import identifying, principal_of, uploader_of
 from collector.http.log import LogHandlers, add_log_routes
 from collector.http.operations import OperationsHandlers, add_operations_routes
 from collector.http.problems import problems_middleware
+from collector.http.queries import QueryHandlers, add_query_routes
 from collector.http.statements import StatementHandlers, add_statement_routes
 from collector.http.tus import add_tus_routes
 from collector.http.uploads import Uploader, UploadService
@@ -172,6 +173,7 @@ class Collector:
                 clock=clock,
             ),
         )
+        add_query_routes(app, QueryHandlers(catalogue=self.catalogue, authenticate=principal_of))
         add_operations_routes(app, OperationsHandlers(registry=self.metrics, probe=self._probe, vital=_VITAL))
         return app
 

@@ -88,14 +88,14 @@ class _Demo:
         self._enrol()
         bays = self._dock_sources()
         (self._agent_dir / "status.json").unlink(missing_ok=True)
-        console = None if self._options.once else sys.stdout
+        if not self._options.once:
+            self._explain()
         station = self._child(
-            "zhilu-agent", "run", "--data", str(self._agent_dir), to_console=console is not None
+            "zhilu-agent", "run", "--data", str(self._agent_dir), to_console=not self._options.once
         )
         if self._options.once:
             self._wait(bays, collector, station)
             return self._finish()
-        self._explain()
         while True:
             collector.check()
             station.check()

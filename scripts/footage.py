@@ -12,8 +12,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-_SECONDS: Final = 6
-_PICTURE: Final = ("-f", "lavfi", "-i", "testsrc2=size=1280x720:rate=25")
+_SECONDS: Final = 5
+_PICTURE: Final = ("-f", "lavfi", "-i", "testsrc2=size=640x360:rate=25")
 _SOUND: Final = ("-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000")
 _H264: Final = ("-c:v", "libx264", "-preset", "veryfast", "-pix_fmt", "yuv420p")
 _H265: Final = (

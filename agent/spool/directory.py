@@ -13,6 +13,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -52,18 +53,27 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _make_folders(root: Path) -> None:
-    """All folders there will ever be, durably, so that a file's name never waits for a folder's."""
     root.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
-    (root / "partial").mkdir(mode=_FOLDER_MODE, exist_ok=True)
-    for name in ("receipts", *_FOLDERS.values()):
-        kind = root / name
-        kind.mkdir(mode=_FOLDER_MODE, exist_ok=True)
-        if not (kind / "ff").is_dir():
-            for first_byte in range(256):
-                (kind / f"{first_byte:02x}").mkdir(mode=_FOLDER_MODE, exist_ok=True)
-            _sync_folder(kind)
+    for name in ("partial", "receipts", *_FOLDERS.values()):
+        (root / name).mkdir(mode=_FOLDER_MODE, exist_ok=True)
     _sync_folder(root)
     _sync_folder(root.parent)
+
+
+class _Homes:
+    """The folders of two hex digits, made when first needed. Nobody gets one whose own name is not durable: a file's
+    sync says nothing about the folders above it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._ready: set[Path] = set()
+
+    def ensure(self, folder: Path) -> None:
+        with self._lock:
+            if folder not in self._ready:
+                folder.mkdir(mode=_FOLDER_MODE, exist_ok=True)
+                _sync_folder(folder.parent)
+                self._ready.add(folder)
 
 
 class DirectoryPartial:
@@ -153,6 +163,7 @@ class DirectorySpool:
         """Make the folders. Raises SpoolError."""
         self._root = root
         self._reserve_bytes = reserve_bytes
+        self._homes = _Homes()
         with _as_spool_error(f"preparing the spool {root}"):
             _make_folders(root)
 
@@ -191,12 +202,14 @@ class DirectorySpool:
 
     def _place(self, publication: Publication) -> Path:
         target = self.path(publication.purpose, publication.digest)
+        self._homes.ensure(target.parent)
         self._partial(publication.partial).rename(target)
         return target.parent
 
     def adopt(self, file: Path, purpose: Purpose, digest: Digest) -> None:
         with _as_spool_error("adopting a file into the spool"):
             target = self.path(purpose, digest)
+            self._homes.ensure(target.parent)
             file.rename(target)
             _sync_folder(target.parent)
 
@@ -237,6 +250,7 @@ class DirectorySpool:
 
     def _name_receipt(self, temporary: Path, statement: Digest) -> Path:
         target = self.receipt_path(statement)
+        self._homes.ensure(target.parent)
         temporary.rename(target)
         return target.parent
 

@@ -6,7 +6,7 @@ A filter somebody mistyped must not silently become a longer list.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from datetime import UTC, datetime
 from typing import Final, TypeVar
 
@@ -34,7 +34,9 @@ class Parameters:
     def __init__(self, request: web.Request, known: Collection[str]) -> None:
         for name in request.query:
             if name not in known:
-                raise ParameterError(f"there is no parameter {name[:40]!r} here; known are {', '.join(sorted(known))}")
+                raise ParameterError(
+                    f"there is no parameter {name[:40]!r} here; known are {', '.join(sorted(known))}"
+                )
             if len(request.query.getall(name)) > 1:
                 raise ParameterError(f"{name} is given twice")
         self._values = request.query
@@ -84,6 +86,10 @@ class Parameters:
     def number(self, name: str, maximum: int = MAX_TREE_SIZE) -> int | None:
         text = self._values.get(name)
         return None if text is None else _refusing(name, lambda: parse_decimal(text, name, maximum))
+
+    def items(self) -> Iterable[tuple[str, str]]:
+        """Everything given, as given."""
+        return self._values.items()
 
     def text(self, name: str) -> str | None:
         """As given, for whoever judges it."""

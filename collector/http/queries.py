@@ -16,32 +16,45 @@ from aiohttp import ETag, web
 from collector.catalogue import Catalogue, ClipFilter, encode_cursor, parse_cursor
 from collector.catalogue.errors import NotFoundError, ScopeMissingError
 from collector.core.access import Deny, Principal, decide_reading_clips
+from collector.http import query_operations as operations
 from collector.http import schemas
-from collector.http.openapi import Operation, Parameter
+from collector.http.api_operations import API_OPERATIONS
+from collector.http.openapi import openapi_document
 from collector.http.parameters import Parameters, parse_digest, parse_visit
+from protocol.canonical import canonical
 from protocol.digest import Digest
 
 Authenticate = Callable[[web.Request], Principal]
 """Who asks. Raises NotAuthenticatedError or another error of the tree."""
 
-_JSON: Final = "application/json"
+_PAGING: Final = frozenset({"cursor", "limit"})
+_HEADERS: Final = {"Cache-Control": "private, no-cache"}
 
 
 class QueryHandlers:
-    """GET handlers; each blocks a worker thread for one catalogue query."""
+    """GET handlers; each occupies a worker thread for its catalogue query."""
 
     def __init__(self, *, catalogue: Catalogue, authenticate: Authenticate) -> None:
         self._catalogue = catalogue
         self._authenticate = authenticate
+        self._document = msgspec.json.encode(
+            openapi_document([*operations.QUERY_OPERATIONS, *API_OPERATIONS])
+        )
+
+    async def openapi(self, request: web.Request) -> web.Response:
+        return _with_etag(request, self._document, private=False)
 
     async def clips(self, request: web.Request) -> web.Response:
         allowed = self._allowed(request)
-        return await self._clip_page(request, allowed, digest=None)
+        parameters = Parameters(request, operations.CLIPS.names())
+        return await self._clip_page(parameters, allowed, parameters.digest("digest"))
 
     async def clips_of_original(self, request: web.Request) -> web.Response:
         allowed = self._allowed(request)
-        digest = parse_digest(request.match_info["digest"], "digest")
-        return await self._clip_page(request, allowed, digest=digest)
+        parameters = Parameters(request, operations.CLIPS_OF_ORIGINAL.names())
+        return await self._clip_page(
+            parameters, allowed, parse_digest(request.match_info["digest"], "digest")
+        )
 
     async def clip(self, request: web.Request) -> web.Response:
         allowed = self._allowed(request)
@@ -50,7 +63,7 @@ class QueryHandlers:
         clip = await asyncio.to_thread(self._catalogue.clip, manifest, allowed)
         if clip is None:
             raise NotFoundError("no such clip is known to you")
-        return _resource(request, schemas.Clip.of(clip))
+        return _with_etag(request, msgspec.json.encode(schemas.Clip.of(clip)))
 
     async def visit(self, request: web.Request) -> web.Response:
         allowed = self._allowed(request)
@@ -59,17 +72,17 @@ class QueryHandlers:
         account = await asyncio.to_thread(self._catalogue.visit, visit, allowed)
         if account is None:
             raise NotFoundError("no such visit is known to you")
-        return _resource(request, schemas.Visit.of(account))
+        return _with_etag(request, msgspec.json.encode(schemas.Visit.of(account)))
 
     async def custody(self, request: web.Request) -> web.Response:
         allowed = self._allowed(request)
-        parameters = Parameters(request, _names(CUSTODY))
+        parameters = Parameters(request, operations.CUSTODY.names())
         item = parse_digest(request.match_info["digest"], "digest")
         limit, after = parameters.limit(), parameters.number("after")
         events = await asyncio.to_thread(
             self._catalogue.custody, item, allowed, limit=limit, after=-1 if after is None else after
         )
-        return _answer(
+        return _page(
             schemas.CustodyPage(
                 events=[schemas.CustodyEvent.of(event) for event in events],
                 next_after=events[-1].entry_index if len(events) == limit else None,
@@ -83,18 +96,69 @@ class QueryHandlers:
         return decision.agencies
 
     async def _clip_page(
-        self, request: web.Request, allowed: frozenset[str] | None, *, digest: Digest | None
+        self, parameters: Parameters, allowed: frozenset[str] | None, digest: Digest | None
     ) -> web.Response:
-        parameters = Parameters(request, _names(CLIPS if digest is None else CLIPS_OF_ORIGINAL))
-        wanted = _filter(parameters, allowed, digest)
-        cursor, query = parameters.text("cursor"), repr(wanted)
-        after = None if cursor is None else parse_cursor(cursor, query)
+        cursor, query = parameters.text("cursor"), _query_text(parameters, digest)
         page = await asyncio.to_thread(
-            self._catalogue.clips, wanted, limit=parameters.limit(), after=after
+            self._catalogue.clips,
+            _clip_filter(parameters, allowed, digest),
+            limit=parameters.limit(),
+            after=None if cursor is None else parse_cursor(cursor, query),
         )
-        return _answer(
+        return _page(
             schemas.ClipPage(
                 clips=[schemas.Clip.of(clip) for clip in page.clips],
                 next_cursor=None if page.next_after is None else encode_cursor(page.next_after, query),
             )
         )
+
+
+def _clip_filter(parameters: Parameters, allowed: frozenset[str] | None, digest: Digest | None) -> ClipFilter:
+    agency = parameters.agency("agency")
+    if agency is not None:
+        allowed = frozenset({agency}) if allowed is None else allowed & {agency}
+    return ClipFilter(
+        agencies=allowed,
+        digest=digest,
+        recorder=parameters.name("recorder"),
+        officer=parameters.name("officer"),
+        started_from=parameters.time("started_from"),
+        started_before=parameters.time("started_before"),
+        stored=parameters.boolean("stored"),
+    )
+
+
+def _query_text(parameters: Parameters, digest: Digest | None) -> str:
+    """What a cursor is bound to: everything asked, but for where in the list and how much of it."""
+    asked = {name: value for name, value in parameters.items() if name not in _PAGING}
+    return canonical({**asked, "digest": None if digest is None else str(digest)}).decode()
+
+
+def _page(struct: msgspec.Struct) -> web.Response:
+    return web.Response(body=msgspec.json.encode(struct), content_type="application/json", headers=_HEADERS)
+
+
+def _with_etag(request: web.Request, body: bytes, *, private: bool = True) -> web.Response:
+    """The body with a strong ETag, or 304 where the caller has it already (RFC 9110 §13.1.2)."""
+    etag = ETag(value=hashlib.sha256(body).hexdigest()[:32])
+    known = request.if_none_match or ()
+    headers = _HEADERS if private else {"Cache-Control": "no-cache"}
+    if any(tag.value in ("*", etag.value) for tag in known):
+        response = web.Response(status=304, headers=headers)
+    else:
+        response = web.Response(body=body, content_type="application/json", headers=headers)
+    response.etag = etag
+    return response
+
+
+def add_query_routes(app: web.Application, handlers: QueryHandlers) -> None:
+    """GET brings HEAD along."""
+    for operation, handler in (
+        (operations.CLIPS, handlers.clips),
+        (operations.CLIP, handlers.clip),
+        (operations.CLIPS_OF_ORIGINAL, handlers.clips_of_original),
+        (operations.INVENTORY, handlers.visit),
+        (operations.CUSTODY, handlers.custody),
+        (operations.OPENAPI, handlers.openapi),
+    ):
+        app.router.add_get(operation.path, handler)

@@ -40,7 +40,7 @@ class ClaimedTime(Struct, frozen=True, kw_only=True):
 class Rendition(Struct, frozen=True, kw_only=True):
     """A derived file, never a substitute for the original; or the code why there is none."""
 
-    rendition: Literal["playable", "poster", "thumbnail"]
+    rendition: str
     statement: str
     log_index: int
     digest: str | None
@@ -153,7 +153,7 @@ class Accounting(Struct, frozen=True, kw_only=True):
 class Reason(Struct, frozen=True, kw_only=True):
     """How many files are excluded by this rule, or unreadable for this reason."""
 
-    state: Literal["excluded", "unreadable"]
+    state: str
     code: str
     files: int
 
@@ -199,7 +199,8 @@ class Inventory(Struct, frozen=True, kw_only=True):
             listing_problem=account.listing_problem,
             accounting=Accounting.of(account.accounting),
             reasons=[
-                Reason(state=reason.state, code=reason.code, files=reason.files) for reason in account.reasons
+                Reason(state=reason.state.value, code=reason.code, files=reason.files)
+                for reason in account.reasons
             ],
         )
 
@@ -226,7 +227,7 @@ class CustodyEvent(Struct, frozen=True, kw_only=True):
     statement: str
     log_index: int
     agency: str
-    event: Literal["viewed", "unreadable", "refused"]
+    event: str
     item: str
     item_name: str
     actor: str

@@ -233,3 +233,8 @@ def test_a_key_is_good_until_its_revocation_and_not_now() -> None:
     for index in (10, None):
         with pytest.raises(RevokedError):
             check_authority(record(revoked_index=9), CLAIM, index)
+
+
+def test_a_stations_record_is_good_for_its_own_agency_only() -> None:
+    with pytest.raises(AgencyNotAllowedError):
+        check_authority(record(), replace(CLAIM, header=header(4, agency=OTHER_AGENCY)), None)
