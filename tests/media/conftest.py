@@ -7,6 +7,7 @@ import pytest
 from agent.errors import SandboxUnavailableError
 from agent.media.render import FfmpegRenderer
 from agent.media.sandbox import Sandbox
+from tests.support.foreign import missing
 
 
 @pytest.fixture
@@ -15,7 +16,7 @@ async def sandbox() -> Sandbox:
     try:
         await sandbox.check()
     except SandboxUnavailableError as error:
-        pytest.skip(str(error))
+        missing(str(error))
     return sandbox
 
 
@@ -24,4 +25,4 @@ async def renderer(sandbox: Sandbox) -> FfmpegRenderer:
     try:
         return await FfmpegRenderer.open(sandbox)
     except SandboxUnavailableError as error:
-        pytest.skip(str(error))
+        missing(str(error))
