@@ -103,6 +103,6 @@ class Intake:
         )
         try:
             await self._voice.say(event)
-        except CollectorError as error:
-            del self._refusals[key]
+        except (CollectorError, ProtocolError) as error:
+            self._refusals.pop(key, None)
             logger.warning("admission.refusal_not_recorded code=%s", error.code)

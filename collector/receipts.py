@@ -40,9 +40,12 @@ class Receipts:
         self._objects = objects
         self._catalogue = catalogue
 
-    async def make(self, statement: Digest) -> Receipt:
-        """The receipt for the blob ``statement`` promises. Raises StatementUnknownError, ReceiptPendingError."""
-        promise, chain = await asyncio.to_thread(self._look_up, statement)
+    async def make(self, statement: Digest, agencies: frozenset[str] | None = None) -> Receipt:
+        """The receipt for the blob ``statement`` promises, if it belongs to one of ``agencies`` (None: to any).
+
+        Raises StatementUnknownError, ReceiptPendingError.
+        """
+        promise, chain = await asyncio.to_thread(self._look_up, statement, agencies)
         return Receipt(
             agency=promise.agency,
             statement=statement,
@@ -51,9 +54,11 @@ class Receipts:
             items=await self.items(chain),
         )
 
-    def _look_up(self, statement: Digest) -> tuple[Promise, Sequence[int]]:
+    def _look_up(
+        self, statement: Digest, agencies: frozenset[str] | None
+    ) -> tuple[Promise, Sequence[int]]:
         promise = self._catalogue.promise(statement)
-        if promise is None:
+        if promise is None or not (agencies is None or promise.agency in agencies):
             raise StatementUnknownError(f"no statement {statement} that promises bytes is known")
         if promise.stored_index is None:
             raise ReceiptPendingError(f"the bytes promised by {statement} are not stored yet")

@@ -3,27 +3,29 @@
 Statements wait at most ``interval_s`` for company and are committed together. The order of one batch:
 decide, payloads durable, entries and checkpoint durable, catalogue. A failure anywhere answers everybody in the
 batch with a retryable error; before the next batch the sequencer takes up whatever did become durable, so that a
-statement that was "reported failed but stored" is recognised when it comes again.
+statement that was "reported failed but stored" is recognised when it comes again. A batch once begun is finished
+and answered even if the sequencer is cancelled meanwhile.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
 from collector.catalogue import Catalogue, LoggedStatement
-from collector.core.admission import Admit, Candidate, Known, Refuse, decide_admission
-from collector.errors import CollectorError, StorageError
+from collector.core.admission import Candidate, Known, Refuse
+from collector.core.sequencing import BatchPlan, Question, ends_batch, plan_batch
+from collector.errors import CollectorError, ObjectCorruptError, ObjectMissingError, StorageError
 from collector.log.tile_files import LogForkError
 from collector.log.writer import LogWriter
 from collector.objects import ObjectClass, ObjectStore
-from protocol.digest import Digest
 from protocol.entry import LogEntry
+from protocol.keyring import KeyRecord
 from protocol.statements import Stored, parse_statement
 
 logger = logging.getLogger(__name__)
@@ -31,8 +33,14 @@ logger = logging.getLogger(__name__)
 MAX_BATCH: Final = 256
 """Entries per checkpoint: one full tile; beyond it a bigger batch saves no further fsync."""
 
+MAX_WAIT_S: Final = 30.0
+"""How long a sender waits for its answer: shorter than senders' own patience, and what bounds the number of those
+waiting while the log cannot be written."""
+
 _QUEUE_ENTRIES: Final = 4096
 _CATCH_UP_ENTRIES: Final = 1000
+_FIRST_PAUSE_S: Final = 0.1
+_LONGEST_PAUSE_S: Final = 10.0
 
 Decision = Known | Refuse
 
@@ -45,6 +53,20 @@ class SequencerStoppedError(CollectorError):
     status = 503
 
 
+class LogBusyError(CollectorError):
+    """The log did not take the statement in time. It may do so yet: the sender tries again and will be told."""
+
+    code = "log-busy"
+    retryable = True
+    status = 503
+
+
+class LogRolledBackError(LogForkError):
+    """The log ends before what was committed to it: an old copy was put back. Going on would fork it."""
+
+    code = "log-rolled-back"
+
+
 @dataclass(slots=True)
 class _Waiting:
     candidate: Candidate
@@ -52,7 +74,7 @@ class _Waiting:
 
 
 class Sequencer:
-    """Commits candidates to the log. ``run`` is its only task; everything it touches is touched by it alone."""
+    """Commits candidates to the log. ``run`` is its only task; log and catalogue are written by it alone."""
 
     def __init__(
         self,
@@ -62,6 +84,7 @@ class Sequencer:
         catalogue: Catalogue,
         clock: Callable[[], datetime],
         interval_s: float = 0.02,
+        max_wait_s: float = MAX_WAIT_S,
         on_committed: Callable[[Sequence[LoggedStatement]], None] = lambda _: None,
     ) -> None:
         self._log = log
@@ -69,149 +92,200 @@ class Sequencer:
         self._catalogue = catalogue
         self._clock = clock
         self._interval_s = interval_s
+        self._max_wait_s = max_wait_s
         self._on_committed = on_committed
         self._queue: asyncio.Queue[_Waiting] = asyncio.Queue(_QUEUE_ENTRIES)
-        self.stopped = False
+        self._stopped = False
+        self._recovering = False
+
+    @property
+    def works(self) -> bool:
+        """False once stopped, and from a failed batch until log and catalogue are in order again."""
+        return not (self._stopped or self._recovering)
 
     async def submit(self, candidate: Candidate) -> Decision:
         """Decide and commit. Known means: durable in the log at this index. Raises CollectorError, retryable."""
-        if self.stopped:
+        waiting = _Waiting(candidate, asyncio.get_running_loop().create_future())
+        try:
+            async with asyncio.timeout(self._max_wait_s):
+                self._check_running()
+                await self._queue.put(waiting)
+                self._check_running()  # it may have stopped while the queue was full; nobody empties it then
+                return await waiting.answer
+        except TimeoutError as error:
+            raise LogBusyError("the log cannot take the statement now") from error
+
+    def _check_running(self) -> None:
+        if self._stopped:
             raise SequencerStoppedError("the collector is stopping")
-        answer: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
-        await self._queue.put(_Waiting(candidate, answer))
-        return await answer
 
     async def run(self) -> None:
         """Commit batches until cancelled. Raises LogForkError when somebody else has written the log."""
+        batch: list[_Waiting] = []
         try:
             while True:
-                batch = await self._next_batch()
+                await self._gather(batch)
                 await self._commit(batch)
+                batch.clear()
         finally:
-            self.stopped = True
+            self._stopped = True
             while not self._queue.empty():
-                self._fail([self._queue.get_nowait()], SequencerStoppedError("the collector is stopping"))
+                batch.append(self._queue.get_nowait())
+            _fail(batch, SequencerStoppedError("the collector is stopping"))
 
-    async def _next_batch(self) -> list[_Waiting]:
-        batch = [await self._queue.get()]
+    async def _gather(self, batch: list[_Waiting]) -> None:
+        batch.append(await self._queue.get())
         await asyncio.sleep(self._interval_s)
         with suppress(asyncio.QueueEmpty):
-            while len(batch) < MAX_BATCH:
+            while len(batch) < MAX_BATCH and not ends_batch(batch[-1].candidate):
                 batch.append(self._queue.get_nowait())
-        return batch
 
-    async def _commit(self, batch: list[_Waiting]) -> None:
-        try:
-            work = asyncio.ensure_future(self._commit_durably([waiting.candidate for waiting in batch]))
-            decisions, committed = await asyncio.shield(work)
-        except asyncio.CancelledError:
-            self._fail(batch, SequencerStoppedError("the collector is stopping"))
-            raise
-        except LogForkError as error:
-            self._fail(batch, error)
-            raise
-        except Exception as error:
-            logger.exception("log.batch_failed size=%d", len(batch))
-            self._fail(batch, error if isinstance(error, CollectorError) else StorageError("commit failed"))
-            await self._recover_patiently()
-            return
+    async def _commit(self, batch: Sequence[_Waiting]) -> None:
+        candidates = [waiting.candidate for waiting in batch]
+        work = asyncio.create_task(self._commit_durably(candidates), name="commit")
+        cancelled = await _wait_out(work)
+        failure = work.exception()
+        if failure is None:
+            self._answer(batch, *work.result())
+        else:
+            logger.error("log.batch_failed size=%d", len(batch), exc_info=failure)
+            _fail(batch, _retryable(failure))
+        if cancelled:
+            raise asyncio.CancelledError
+        if failure is not None:
+            await self._recover_after(failure)
+
+    def _answer(
+        self, batch: Sequence[_Waiting], decisions: Sequence[Decision], committed: Sequence[LoggedStatement]
+    ) -> None:
         for waiting, decision in zip(batch, decisions, strict=True):
             if not waiting.answer.done():
                 waiting.answer.set_result(decision)
         if committed:
             self._on_committed(committed)
 
-    async def _recover_patiently(self) -> None:
-        pause_s = 0.1
-        while True:
-            try:
-                await self.recover()
-            except LogForkError:
-                raise
-            except Exception:
-                logger.exception("log.recovery_failed")
-                await asyncio.sleep(pause_s)
-                pause_s = min(2 * pause_s, 10.0)
-            else:
-                return
-
-    @staticmethod
-    def _fail(batch: Sequence[_Waiting], error: Exception) -> None:
-        for waiting in batch:
-            if not waiting.answer.done():
-                waiting.answer.set_exception(error)
-
     async def _commit_durably(
         self, candidates: Sequence[Candidate]
-    ) -> tuple[list[Decision], list[LoggedStatement]]:
-        decisions, admitted = await asyncio.to_thread(self._decide_all, candidates)
-        if not admitted:
-            return decisions, []
-        await asyncio.gather(*(self._store_payload(candidate) for candidate in admitted))
+    ) -> tuple[Sequence[Decision], Sequence[LoggedStatement]]:
         first = self._log.checkpoint.size
+        plan = await asyncio.to_thread(self._plan, candidates, first)
+        if not plan.admitted:
+            return plan.decisions, []
+        await asyncio.gather(*(self._store_payload(candidate) for candidate in plan.admitted))
         committed = [
             LoggedStatement(index=first + place, entry=candidate.entry, statement=candidate.statement)
-            for place, candidate in enumerate(admitted)
+            for place, candidate in enumerate(plan.admitted)
         ]
         await asyncio.to_thread(self._log.append, [logged.entry.to_bytes() for logged in committed])
-        await self._project(committed)
-        return decisions, committed
+        await asyncio.to_thread(self._catalogue.apply, committed)
+        return plan.decisions, committed
 
     async def _store_payload(self, candidate: Candidate) -> None:
         await self._objects.put_bytes(
             candidate.entry.agency, ObjectClass.STATEMENTS, candidate.envelope.payload
         )
 
-    async def _project(self, batch: Sequence[LoggedStatement]) -> None:
-        await asyncio.to_thread(self._catalogue.apply, batch)
+    # --- what the log says already; in a worker thread ---------------------------------------------------------
 
-    def _decide_all(self, candidates: Sequence[Candidate]) -> tuple[list[Decision], list[Candidate]]:
-        now, next_index = self._clock(), self._log.checkpoint.size
-        fresh: dict[tuple[str, Digest], int] = {}
-        decisions: list[Decision] = []
-        admitted: list[Candidate] = []
-        for candidate in candidates:
-            identity = _identity(candidate)
-            decision = self._decide(candidate, fresh.get(identity), now)
-            if isinstance(decision, Admit):
-                fresh[identity] = next_index + len(admitted)
-                decision = Known(index=fresh[identity])
-                admitted.append(candidate)
-            decisions.append(decision)
-        return decisions, admitted
-
-    def _decide(self, candidate: Candidate, fresh_index: int | None, now: datetime) -> Admit | Decision:
-        entry = candidate.entry
-        known = self._known_index(candidate) if fresh_index is None else fresh_index
-        record = self._catalogue.key_record(entry.key_id, entry.agency)
-        decision = decide_admission(candidate, record=record, known_index=known, now=now)
-        if isinstance(decision, Admit) and decision.implausible_time:
+    def _plan(self, candidates: Sequence[Candidate], next_index: int) -> BatchPlan:
+        places = self._catalogue.entry_indices(
+            [(candidate.entry.key_id, candidate.id) for candidate in candidates]
+        )
+        questions = [
+            self._question(candidate, places.get((candidate.entry.key_id, candidate.id)))
+            for candidate in candidates
+        ]
+        plan = plan_batch(questions, next_index=next_index, now=self._clock())
+        for candidate in plan.implausible:
             logger.warning("admission.implausible_time station=%s", candidate.statement.header.signer)
-        return decision
+        return plan
 
-    def _known_index(self, candidate: Candidate) -> int | None:
-        if isinstance(candidate.statement, Stored):
-            promise = self._catalogue.promise(candidate.statement.statement)
-            return None if promise is None else promise.stored_index
-        return self._catalogue.entry_index(candidate.entry.key_id, candidate.id)
+    def _question(self, candidate: Candidate, place: int | None) -> Question:
+        record = self._catalogue.key_record(candidate.entry.key_id, candidate.entry.agency)
+        if place is None and isinstance(candidate.statement, Stored):
+            place = self._stored_index(candidate.statement, record)
+        return Question(candidate=candidate, record=record, known_index=place)
+
+    def _stored_index(self, statement: Stored, record: KeyRecord | None) -> int | None:
+        """Where the same promise is answered already. Only collectors' keys do that: a station that says
+        ``stored`` must not be told that it stands in the log."""
+        if record is None or record.role != "collector":
+            return None
+        promise = self._catalogue.promise(statement.statement)
+        return None if promise is None else promise.stored_index
+
+    # --- after a failure, and at the start ---------------------------------------------------------------------
 
     async def recover(self) -> None:
-        """Take up the durable log and bring the catalogue up to it. Call once before ``run``."""
+        """Take up the durable log and bring the catalogue up to it. Call once before ``run``.
+
+        Raises LogRolledBackError, ProtocolError for a damaged log, StorageError.
+        """
+        async for _ in self._catch_up():
+            pass
+
+    async def _recover_after(self, failure: BaseException) -> None:
+        """Does not return before everything durable is known. Raises LogForkError."""
+        if isinstance(failure, LogForkError):
+            raise failure
+        self._recovering, pause_s = True, _FIRST_PAUSE_S
+        while self._recovering:
+            try:
+                async for batch in self._catch_up():
+                    self._on_committed(batch)
+                self._recovering = False
+            except LogForkError:
+                raise
+            except Exception:
+                logger.exception("log.recovery_failed")
+                await asyncio.sleep(pause_s)
+                pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+    async def _catch_up(self) -> AsyncIterator[Sequence[LoggedStatement]]:
+        """Yields what the log has and the catalogue had not."""
         await asyncio.to_thread(self._log.reload)
         size = self._log.checkpoint.size
-        while (start := await asyncio.to_thread(self._catalogue.projected_size)) < size:
+        while (start := await asyncio.to_thread(self._catalogue.projected_size)) != size:
+            if start > size:
+                raise LogRolledBackError(f"the log has {size} entries, {start} were committed to it")
             end = min(size, start + _CATCH_UP_ENTRIES)
             entries = await asyncio.to_thread(list, self._log.entries(start, end))
-            await self._project([await self._logged(index, data) for index, data in entries])
+            batch = await asyncio.gather(*(self._logged(index, data) for index, data in entries))
+            await asyncio.to_thread(self._catalogue.apply, batch)
+            yield batch
 
     async def _logged(self, index: int, data: bytes) -> LoggedStatement:
         entry = LogEntry.from_bytes(data)
-        payload = await self._objects.read(entry.agency, ObjectClass.STATEMENTS, entry.statement)
+        try:
+            payload = await self._objects.read(entry.agency, ObjectClass.STATEMENTS, entry.statement)
+        except (ObjectMissingError, ObjectCorruptError) as error:
+            # destroyed at disposal or damaged: one payload must not keep the log from being read
+            logger.error("log.payload_unreadable index=%d code=%s", index, error.code)
+            return LoggedStatement(index=index, entry=entry, statement=None)
         return LoggedStatement(index=index, entry=entry, statement=parse_statement(payload))
 
 
-def _identity(candidate: Candidate) -> tuple[str, Digest]:
-    """What may stand in the log once: a statement by its signer, and one ``stored`` for each promise."""
-    if isinstance(candidate.statement, Stored):
-        return ("stored", candidate.statement.statement)
-    return (candidate.entry.key_id, candidate.id)
+async def _wait_out(work: asyncio.Task[object]) -> bool:
+    """Waits until the work is over, whatever happens; whether this task was cancelled meanwhile."""
+    cancelled = False
+    while not work.done():
+        try:
+            await asyncio.wait([work])
+        except asyncio.CancelledError:
+            cancelled = True
+    return cancelled
+
+
+def _fail(batch: Sequence[_Waiting], error: CollectorError) -> None:
+    for waiting in batch:
+        if not waiting.answer.done():
+            waiting.answer.set_exception(error)
+
+
+def _retryable(failure: BaseException) -> CollectorError:
+    """What senders are told: nothing of a failed batch is their fault."""
+    if isinstance(failure, StorageError):
+        return failure
+    error = StorageError("the log could not be written")
+    error.__cause__ = failure
+    return error

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from collector.http.identity import station_of
 from collector.intake import Intake
-from collector.receipts import Receipts, StatementUnknownError
+from collector.receipts import Receipts
 from protocol.admission import MAX_RESULTS
 from protocol.canonical import Fields, parse_json
 from protocol.digest import Digest
@@ -36,9 +36,8 @@ class StatementHandlers:
 
     async def receipt(self, request: web.Request) -> web.Response:
         station = station_of(request)
-        receipt = await self._receipts.make(Digest.parse(request.match_info["statement"]))
-        if receipt.agency not in station.agencies:
-            raise StatementUnknownError("no such statement is known")
+        statement = Digest.parse(request.match_info["statement"])
+        receipt = await self._receipts.make(statement, station.agencies)
         return web.Response(body=receipt.to_bytes(), content_type=RECEIPT_TYPE)
 
 

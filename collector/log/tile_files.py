@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import secrets
@@ -10,7 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from collector.errors import CollectorError, StorageError, storage_errors
-from collector.files import Block, Files
+from collector.files import Files
+from collector.part_writer import write_all
 from protocol.limits import MAX_NOTE_BYTES
 from protocol.tiles import Tile
 
@@ -38,6 +40,12 @@ class LogLockedError(CollectorError):
     code = "log-locked"
 
 
+class LogKeyError(CollectorError):
+    """The log in this folder was begun under another name or key, and a log never changes them."""
+
+    code = "log-key-changed"
+
+
 class TileFiles:
     """Tiles, entry bundles and the checkpoint below one folder. Calls block; use them from worker threads."""
 
@@ -46,12 +54,15 @@ class TileFiles:
         self._files = files
 
     def prepare(self, vkey: str) -> None:
-        """Make the folder and leave the log's public key beside the checkpoint. Idempotent."""
+        """Make the folder and leave the log's public key beside the checkpoint. Idempotent. Raises LogKeyError."""
         with storage_errors("preparing the log"):
             self._files.make_folder(self.folder / _SCRATCH)
             for name in self._files.names(self.folder / _SCRATCH):
                 self._files.remove(self.folder / _SCRATCH / name)
-        self._put(self.folder / _VKEY, vkey.encode() + b"\n")
+        line = vkey.encode() + b"\n"
+        if self._read_small(_VKEY) not in (None, line):
+            raise LogKeyError(f"the log in {self.folder} has another name or key than {vkey}")
+        self._put(self.folder / _VKEY, line)
 
     def read(self, tile: Tile) -> bytes:
         """The content of a tile that exists. Raises LogMissingError."""
@@ -70,37 +81,43 @@ class TileFiles:
             self._put(self.folder / tile.path, data)
 
     def checkpoint(self) -> bytes | None:
-        """The stored checkpoint note, None before the first."""
-        with storage_errors("reading the checkpoint"):
-            try:
-                return self._files.read(self.folder / _CHECKPOINT, 0, MAX_NOTE_BYTES)
-            except FileNotFoundError:
-                return None
+        """The stored checkpoint note, None before the first. Seen is not durable: see ``swap_checkpoint``."""
+        return self._read_small(_CHECKPOINT)
 
     def swap_checkpoint(self, expected: bytes | None, new: bytes) -> None:
         """Replace the stored checkpoint if it is still ``expected``; durable on return.
 
         Raises LogForkError if it is not. The lease keeps other writers away, this comparison catches whoever
-        ignored it.
+        ignored it. Swapping a checkpoint for itself makes one durable that only the page cache may have.
         """
         if self.checkpoint() != expected:
             raise LogForkError("the stored checkpoint has changed under its writer")
         self._put(self.folder / _CHECKPOINT, new)
 
+    def _read_small(self, name: str) -> bytes | None:
+        with storage_errors(f"reading the {name} of the log"):
+            try:
+                return self._files.read(self.folder / name, 0, MAX_NOTE_BYTES)
+            except FileNotFoundError:
+                return None
+
     def _put(self, path: Path, data: bytes) -> None:
         scratch = self.folder / _SCRATCH / secrets.token_hex(16)
         with storage_errors(f"writing {path.name} of the log"):
             self._files.make_folder(path.parent)
-            self._write_scratch(scratch, data)
-            self._files.replace(scratch, path)
+            try:
+                self._write_scratch(scratch, data)
+                self._files.replace(scratch, path)
+            except OSError:
+                with contextlib.suppress(OSError):  # a full disk must not fill further with every attempt
+                    self._files.remove(scratch)
+                raise
             self._files.sync_folder(path.parent)
 
     def _write_scratch(self, scratch: Path, data: bytes) -> None:
         appender = self._files.create(scratch)
         try:
-            rest: Block = memoryview(data)
-            while rest:
-                rest = rest[appender.write(rest) :]
+            write_all(appender, data)
             appender.sync()
         finally:
             appender.close()

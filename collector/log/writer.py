@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 
 from collector.log.tile_files import LogMissingError, TileFiles
 from protocol.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
+from protocol.errors import ProofError
 from protocol.log_reading import LogCopy, read_entries
-from protocol.merkle import EMPTY_ROOT, make_consistency_proof, make_inclusion_proof
+from protocol.merkle import EMPTY_ROOT, make_consistency_proof, make_inclusion_proof, tree_root
 from protocol.note import SignerKey, VerifierKey
 from protocol.tiles import TileHashReader, grow
 from protocol.tlog_proof import TlogProof
@@ -41,10 +42,18 @@ class LogWriter:
         return self._published()[1]
 
     def reload(self) -> None:
-        """Take up the stored checkpoint. Raises ProtocolError if this log's key did not sign it."""
+        """Take up the stored checkpoint and make it durable: a power cut must not take back what was published.
+
+        Raises ProtocolError if this log's key did not sign it or the stored tiles do not lead to its root.
+        """
         note = self._files.checkpoint()
-        if note is not None:
-            self._state = (open_checkpoint(note, self.key), note)
+        if note is None:
+            return
+        checkpoint = open_checkpoint(note, self.key)
+        if tree_root(checkpoint.size, self._hashes(checkpoint)) != checkpoint.root:
+            raise ProofError(f"the stored tiles do not have the root of the log of {checkpoint.size} entries")
+        self._files.swap_checkpoint(note, note)
+        self._state = (checkpoint, note)
 
     def append(self, entries: Sequence[bytes]) -> int:
         """Append a batch; returns the index of its first entry."""
@@ -64,17 +73,27 @@ class LogWriter:
     def prove(self, indices: Sequence[int]) -> tuple[TlogProof, ...]:
         """Inclusion proofs of these entries, all under the current checkpoint."""
         checkpoint, note = self._published()
-        size, reader = checkpoint.size, TileHashReader(checkpoint.size, self._files.read)
+        size, hashes = checkpoint.size, self._hashes(checkpoint)
         return tuple(
             TlogProof(
-                index=index, hashes=tuple(make_inclusion_proof(index, size, reader)), checkpoint_note=note
+                index=index, hashes=tuple(make_inclusion_proof(index, size, hashes)), checkpoint_note=note
             )
             for index in indices
         )
 
     def prove_consistency(self, old_size: int, new_size: int) -> list[bytes]:
-        """That the log of ``new_size`` extends that of ``old_size``. Raises ProofError for impossible sizes."""
-        return make_consistency_proof(old_size, new_size, TileHashReader(new_size, self._files.read))
+        """That the log of ``new_size`` extends that of ``old_size``, any two sizes up to the current one.
+
+        Raises ProofError for others. It is read from the tiles of today: those of ``new_size`` were never written
+        if no batch ended there.
+        """
+        checkpoint = self.checkpoint
+        if new_size > checkpoint.size:
+            raise ProofError(f"the log has {checkpoint.size} entries, not yet {new_size}")
+        return make_consistency_proof(old_size, new_size, self._hashes(checkpoint))
+
+    def _hashes(self, checkpoint: Checkpoint) -> TileHashReader:
+        return TileHashReader(checkpoint.size, self._files.read)
 
     def _published(self) -> tuple[Checkpoint, bytes]:
         checkpoint, note = self._state

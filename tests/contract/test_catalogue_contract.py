@@ -13,11 +13,12 @@ from collector.catalogue import Accounting, Catalogue, ClipFilter, LoggedStateme
 from collector.catalogue.errors import CatalogueGapError
 from collector.catalogue.facts import FileState
 from protocol.claims import Claim, TimeClaim
+from protocol.errors import MalformedError
 from protocol.ids import COLLECTOR
 from protocol.keyring import KeyRing
 from protocol.listing import ListingRow, RowState
-from protocol.statements import Manifest, Statement, sign_statement
-from tests.support.catalogues import apply_all, catalogue_in
+from protocol.statements import Manifest, Rendition, Statement, sign_statement
+from tests.support.catalogues import apply_all, catalogue_in, dump
 from tests.support.statements import (
     NOW,
     VISIT,
@@ -321,9 +322,12 @@ def test_there_is_no_chain_over_statements_that_do_not_belong_together(
     beyond = manifest(on_board, row=1)
     elsewhere = replace(manifest(on_board), header=header("beta", "dock-1"))
     visitor = replace(manifest(on_board), visit="f" * 32)
-    log.add(on_board, beyond, elsewhere, visitor, stored(beyond), stored(elsewhere), stored(visitor))
+    clip = manifest(on_board)
+    of_another = replace(rendition(clip), original=digest("another original"))
+    broken: list[Manifest | Rendition] = [beyond, elsewhere, visitor, of_another]
+    log.add(on_board, clip, *broken, *map(stored, broken))
     apply_all(catalogue, log)
-    assert [catalogue.chain(id_of(clip)) for clip in (beyond, elsewhere, visitor)] == [None] * 3
+    assert [catalogue.chain(id_of(statement)) for statement in broken] == [None] * 4
 
 
 # clips
@@ -473,6 +477,20 @@ def test_bytes_that_are_no_listing_do_not_stop_the_log(catalogue: Catalogue, log
     assert (found.inventories[0].listing, found.inventories[0].listing_problem) == ("unusable", "malformed")
     assert found.accounting == Accounting(pending=2)
     assert catalogue.projected_size() == 5
+
+
+def test_of_a_listing_that_breaks_off_no_row_is_kept(tmp_path: Path, log: Log) -> None:
+    def breaking(agency: str, listing: object) -> Iterator[ListingRow]:
+        yield from (row(f"{number:04}") for number in range(600))
+        raise MalformedError("cut in the middle of a row")
+
+    on_board = inventory(rows=700)
+    log.add(on_board, stored(on_board))
+    with catalogue_in(tmp_path, breaking) as catalogue:
+        apply_all(catalogue, log)
+        assert account(catalogue) == Accounting(pending=700)
+    (file,) = tmp_path.glob("*.sqlite")
+    assert dump(file)["listing_rows"] == []
 
 
 def test_another_station_cannot_settle_a_row(catalogue: Catalogue, log: Log, listings: Listings) -> None:

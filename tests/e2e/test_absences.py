@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,10 @@ def test_without_a_broker_everything_is_delivered_over_http(site: Site, tmp_path
     audit_site(site, files_of(card))
 
 
+def _has_grown(site: Site, size: int) -> bool:
+    return site.collector.log_size() > size
+
+
 def test_a_broker_killed_now_and_then_loses_nothing(site: Site, tmp_path: Path) -> None:
     first = make_card(tmp_path / "ZFY0001", [9 * MIB, *[200_000] * 10], seed=4)
     second = make_card(tmp_path / "ZFY0002", [200_000] * 10, seed=5, recorder="ZFY0002")
@@ -95,7 +100,7 @@ def test_a_broker_killed_now_and_then_loses_nothing(site: Site, tmp_path: Path) 
     for card in (first, second):
         size = site.collector.log_size()
         site.station.dock(card)
-        wait_until(lambda: site.collector.log_size() > size, "the first statements", watch=site.children)
+        wait_until(partial(_has_grown, site, size), "the first statements", watch=site.children)
         pid = wait_until(site.collector.broker_pid, "a broker to kill")
         os.kill(pid, signal.SIGKILL)
     site.wait_done()
@@ -108,9 +113,9 @@ def test_a_recorder_taken_away_while_it_is_read_is_read_on_when_it_is_back(
     card = make_card(tmp_path / "ZFY0001", [256 * MIB, *[500_000] * 4], seed=6)
     site.start()
     bay = site.station.dock(card)
-    partial = site.station.folder / "spool" / "partial"
+    begun = site.station.folder / "spool" / "partial"
     wait_until(
-        lambda: any(path.stat().st_size > 80 * MIB for path in partial.glob("*")),
+        lambda: any(path.stat().st_size > 80 * MIB for path in begun.glob("*")),
         "a good part of the big clip",
         watch=site.children,
     )
