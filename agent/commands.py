@@ -7,6 +7,7 @@ import asyncio
 import json
 import logging
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +19,7 @@ from agent.enrol import enrol
 from agent.enrol_errors import EnrolError
 from agent.errors import AgentError
 from agent.keys.store import FileKeyStore
-from agent.status import format_lines, load_status
+from agent.status import fit, format_lines, load_status
 from protocol.enrolment import EnrolmentResponse
 from protocol.enrolment_code import EnrolmentCode
 from protocol.enrolment_proof import verify_enrolment_proof
@@ -92,7 +93,8 @@ class _Console:
         if sys.stdout.isatty():
             if self._drawn:
                 sys.stdout.write(f"\x1b[{len(self._drawn)}F\x1b[J")
-            sys.stdout.write("\n".join(lines) + "\n")
+            columns = shutil.get_terminal_size().columns
+            sys.stdout.write("".join(fit(line, columns) + "\n" for line in lines))
         else:
             fresh = [line for line in lines if line not in self._drawn]
             sys.stdout.write("".join(line + "\n" for line in fresh))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -136,6 +137,8 @@ def _station_line(status: Snapshot) -> str:
         link = f"汇聚端无法连接 ({collector['failure']})，文件安全保存在本站"
     elif collector["broker_connected"]:
         link = "汇聚端已连接"
+    elif collector["answers"] is None:
+        link = "正在连接汇聚端"
     else:
         link = "汇聚端已连接（消息通道中断，改用 HTTP）"
     work = f"待报 {backlog['statements']}  待传 {backlog['deliveries']}  待转码 {backlog['media_jobs']}"
@@ -145,6 +148,17 @@ def _station_line(status: Snapshot) -> str:
 def _duration(seconds: float) -> str:
     whole = round(seconds)
     return f"{whole // 60} 分 {whole % 60} 秒" if whole >= 60 else f"{whole} 秒"
+
+
+def fit(line: str, columns: int) -> str:
+    """As much of a line as fits a terminal; wide characters take two columns. A line that wrapped could not be
+    redrawn in place."""
+    used = 0
+    for place, character in enumerate(line):
+        used += 2 if unicodedata.east_asian_width(character) in "WF" else 1
+        if used > columns:
+            return line[:place]
+    return line
 
 
 def load_status(path: Path) -> Snapshot | None:
