@@ -151,7 +151,8 @@ def time_left_s(samples: Sequence[Sample], bytes_left: int) -> float | None:
 class BayStatus:
     """One tile (采集口): who, how far, how long, may it be taken. ``problem_code`` says why a person is needed.
 
-    ``files`` and ``bytes`` count what this visit has to read; ``receipted_files`` those the collector has stored.
+    ``files`` counts everything that is not excluded, also what an earlier visit read; ``bytes`` what this visit has to
+    read; ``files_receipted`` what the collector has stored.
     """
 
     dock: str

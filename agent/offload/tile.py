@@ -77,7 +77,7 @@ class Tile:
         return self._status(account)
 
     def _status(self, account: Accounting) -> BayStatus:
-        files = account.listed - account.excluded - account.known
+        files = account.listed - account.excluded
         bytes_read = account.bytes_listed - account.bytes_unread + self.progress.bytes_under_way
         return BayStatus(
             dock=self.dock,

@@ -39,10 +39,12 @@ from protocol.dsse import Envelope
 _BACKLOG: Final = """
 SELECT (SELECT count(*) FROM statements WHERE outcome IS NULL) AS unsettled,
        (SELECT count(*) FROM statements WHERE outcome = 'refused') AS refused,
-       (SELECT count(*) FROM deliveries WHERE receipted_at IS NULL) AS deliveries,
-       (SELECT coalesce(sum(size_bytes), 0) FROM deliveries WHERE receipted_at IS NULL) AS bytes,
+       count(d.statement) AS deliveries,
+       coalesce(sum(d.size_bytes), 0) AS bytes,
        (SELECT count(*) FROM media_jobs WHERE closed_at IS NULL) AS media_jobs,
-       (SELECT min(created_at) FROM deliveries WHERE receipted_at IS NULL) AS oldest
+       min(d.created_at) AS oldest
+FROM deliveries d JOIN statements s USING (statement)
+WHERE d.receipted_at IS NULL AND s.outcome IS NOT 'refused'
 """
 
 
@@ -158,7 +160,7 @@ class Journal(Outbox, Inventories, Partials, Deliveries, MediaJobs):
     def backlog(self) -> Backlog:
         """What the station still owes, for its status."""
         row = self.one(_BACKLOG)
-        assert row is not None, "a SELECT of scalars always has a row"
+        assert row is not None, "aggregates without a group always have a row"
         return Backlog(
             statements_unsettled=row["unsettled"],
             statements_refused=row["refused"],

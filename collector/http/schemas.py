@@ -5,14 +5,18 @@ document. Digests are texts ``sha256:<hex>``, times RFC 3339 in UTC, unknown val
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from collector import catalogue
 from protocol.claims import Claim as ClaimedValue
 from protocol.claims import TimeClaim
 from protocol.digest import Digest
+from protocol.times import format_time
+
+Time = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
+"""As everywhere in the protocol: UTC, three decimals, ``Z``."""
 
 
 class Claim(Struct, frozen=True, kw_only=True):
@@ -29,12 +33,12 @@ class Claim(Struct, frozen=True, kw_only=True):
 class ClaimedTime(Struct, frozen=True, kw_only=True):
     """A time and who or what says so. It is the recorder's clock, not corrected."""
 
-    value: datetime
+    value: Time
     source: str
 
     @classmethod
     def of(cls, claim: TimeClaim | None) -> ClaimedTime | None:
-        return None if claim is None else cls(value=claim.value, source=claim.source)
+        return None if claim is None else cls(value=format_time(claim.value), source=claim.source)
 
 
 class Rendition(Struct, frozen=True, kw_only=True):
@@ -85,10 +89,10 @@ class Clip(Struct, frozen=True, kw_only=True):
     started_at: ClaimedTime | None
     duration_ms: int | None
     marked: bool
-    read_started_at: datetime
-    read_finished_at: datetime
+    read_started_at: Time
+    read_finished_at: Time
     stored_index: int | None
-    stored_at: datetime | None
+    stored_at: Time | None
     renditions: list[Rendition]
 
     @classmethod
@@ -110,10 +114,10 @@ class Clip(Struct, frozen=True, kw_only=True):
             started_at=ClaimedTime.of(clip.started_at),
             duration_ms=clip.duration_ms,
             marked=clip.marked,
-            read_started_at=clip.read_started_at,
-            read_finished_at=clip.read_finished_at,
+            read_started_at=format_time(clip.read_started_at),
+            read_finished_at=format_time(clip.read_finished_at),
             stored_index=clip.stored_index,
-            stored_at=clip.stored_at,
+            stored_at=_time(clip.stored_at),
             renditions=[Rendition.of(rendition) for rendition in clip.renditions],
         )
 
@@ -166,7 +170,7 @@ class Inventory(Struct, frozen=True, kw_only=True):
     agency: str
     station: str
     sequence: int
-    issued_at: datetime
+    issued_at: Time
     dock: str
     bay: str
     profile: str
@@ -187,7 +191,7 @@ class Inventory(Struct, frozen=True, kw_only=True):
             agency=account.agency,
             station=account.station,
             sequence=account.sequence,
-            issued_at=account.issued_at,
+            issued_at=format_time(account.issued_at),
             dock=account.dock,
             bay=account.bay,
             profile=account.profile,
@@ -232,7 +236,7 @@ class CustodyEvent(Struct, frozen=True, kw_only=True):
     item_name: str
     actor: str
     details: dict[str, str | int]
-    issued_at: datetime
+    issued_at: Time
 
     @classmethod
     def of(cls, event: catalogue.CustodyEvent) -> CustodyEvent:
@@ -245,7 +249,7 @@ class CustodyEvent(Struct, frozen=True, kw_only=True):
             item_name=event.item_name,
             actor=event.actor,
             details=dict(event.details),
-            issued_at=event.issued_at,
+            issued_at=format_time(event.issued_at),
         )
 
 
@@ -269,3 +273,7 @@ class Problem(Struct, frozen=True, kw_only=True):
 
 def _text(digest: Digest | None) -> str | None:
     return None if digest is None else str(digest)
+
+
+def _time(moment: datetime | None) -> str | None:
+    return None if moment is None else format_time(moment)

@@ -11,9 +11,12 @@ from typing import Final
 
 import pytest
 
+import protocol.limits
 from agent.config import AgentConfig
 from agent.core.bay import MAY_BE_TAKEN, BayState, sentence_of
 from collector.config import CollectorConfig
+from protocol.statements import Statement
+from tests.support.specimens import SPECIMENS
 
 ROOT: Final = Path(__file__).parents[2]
 ARCHITECTURE: Final = ROOT / "docs" / "architecture.md"
@@ -127,3 +130,19 @@ def test_the_settings_shown_to_administrators_are_accepted(tmp_path: Path) -> No
         data_dir=tmp_path, dock_dir=tmp_path / "dock", holders={"ZFY0001": "housing-bureau"}
     )
     assert CollectorConfig.load(tmp_path).agencies == ("housing-bureau", "land-bureau")
+
+
+@pytest.mark.parametrize("statement", SPECIMENS.values(), ids=SPECIMENS)
+def test_every_member_of_a_statement_is_in_the_formats(statement: Statement) -> None:
+    formats = (ROOT / "docs" / "formats.md").read_text("utf-8")
+    members = [*statement.header.to_json(), *statement.predicate()]
+    assert [name for name in members if f"`{name}`" not in formats] == []
+
+
+@pytest.mark.parametrize(
+    "limit",
+    ["PAYLOAD_BYTES", "ENVELOPE_BYTES", "MESSAGE_BYTES", "RECEIPT_BYTES", "ENTRY_BYTES", "NOTE_BYTES"],
+)
+def test_the_limits_of_messages_are_those_in_the_formats(limit: str) -> None:
+    value: int = getattr(protocol.limits, f"MAX_{limit}")
+    assert f"{value:,} bytes" in (ROOT / "docs" / "formats.md").read_text("utf-8")
