@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import io
 import json
 import logging
 import os
@@ -19,6 +20,7 @@ from agent.enrol import enrol
 from agent.enrol_errors import EnrolError
 from agent.errors import AgentError
 from agent.keys.store import FileKeyStore
+from agent.logs import log_to_stderr
 from agent.status import fit, format_lines, load_status
 from protocol.enrolment import EnrolmentResponse
 from protocol.enrolment_code import EnrolmentCode
@@ -29,7 +31,7 @@ from protocol.errors import ChainError, ProtocolError
 def execute(options: argparse.Namespace) -> int:
     """Run one subcommand; returns the exit code. What it writes is for its own user alone."""
     os.umask(0o077)
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    log_to_stderr(logging.WARNING)
     try:
         return _COMMANDS[options.command](options)
     except EnrolError as error:
@@ -42,6 +44,13 @@ def execute(options: argparse.Namespace) -> int:
         if (known := group.subgroup(AgentError)) is None:
             raise
         return _failed(options, "part-failed", str(known.exceptions[0]))
+
+
+def _speak_anywhere() -> None:
+    """What a terminal cannot show is shown as an escape: no name and no locale ends a command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _enroll(options: argparse.Namespace) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import io
 import json
 import logging
 import os
@@ -20,6 +21,7 @@ from collector.core.access import Scope
 from collector.errors import CollectorError
 from collector.founding import found
 from collector.keys import CollectorKeys
+from collector.logs import log_to_stderr
 from collector.registers import Registers
 from protocol.enrolment_code import EnrolmentCode
 from protocol.errors import ProtocolError
@@ -29,7 +31,7 @@ from protocol.note import SignerKey, VerifierKey
 def execute(options: argparse.Namespace) -> int:
     """Run one subcommand; returns the exit code. What it writes is for its own user alone."""
     os.umask(0o077)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    log_to_stderr(logging.INFO)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     try:
         return _COMMANDS[options.command](options)
@@ -41,6 +43,13 @@ def execute(options: argparse.Namespace) -> int:
         if (known := group.subgroup(CollectorError)) is None:
             raise
         return _failed(options, "part-failed", str(known.exceptions[0]))
+
+
+def _speak_anywhere() -> None:
+    """What a terminal cannot show is shown as an escape: no name and no locale ends a command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _init(options: argparse.Namespace) -> int:

@@ -112,7 +112,7 @@ async def test_a_clip_is_told_with_the_sources_of_its_claims(api: Api) -> None:
     assert clip["name"] == "DCIM/clip.mp4"
     assert clip["officer"] == {"value": "012345", "source": "name"}
     assert clip["started_at"] == {"value": "2026-03-01T08:00:00.000Z", "source": "name"}
-    assert (clip["log_index"], clip["stored_index"], clip["stored_at"]) == (2, 3, "2026-03-01T08:01:00Z")
+    assert (clip["log_index"], clip["stored_index"], clip["stored_at"]) == (2, 3, "2026-03-01T08:01:00.000Z")
     assert [made["rendition"] for made in clip["renditions"]] == ["playable"]
 
 
