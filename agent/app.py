@@ -7,24 +7,20 @@ dock ─▶ visits (inventory, offload) ─▶ spool + journal ─▶ uplink (st
 from __future__ import annotations
 
 import asyncio
-import logging
 import secrets
 import ssl
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
-from typing import Final
 
 from agent.broker.bus import MqttBus
 from agent.broker.port import Presence
 from agent.config import AgentConfig
 from agent.doorbells import Doorbells
-from agent.errors import SandboxUnavailableError
 from agent.keys.enrolment import Enrolment
 from agent.keys.errors import NotEnrolledError
 from agent.keys.store import FileKeyStore
 from agent.lease import StationLease
-from agent.media.publish import remove_leftovers
 from agent.media.render import FfmpegRenderer
 from agent.media_desk import MediaDesk
 from agent.offload.settings import VisitSettings, VisitTools
@@ -39,10 +35,6 @@ from agent.visits import Visits
 from agent.volumes.folder import FolderDock
 from firmware_profiles.load import load_registry
 from protocol.topics import Channel, Topic
-
-logger = logging.getLogger(__name__)
-
-_SANDBOX_RETRY_S: Final = 60.0
 
 Show = Callable[[Sequence[str]], None]
 """Gets the console's lines whenever one of them changes."""
@@ -94,8 +86,19 @@ class Station:
         )
         self._topic = str(_status_topic(enrolment))
         self._station = enrolment.station
-        self._desk: MediaDesk | None = None
+        self._desk = self._make_desk()
         self._visits = Visits([FolderDock(config.dock_dir, settle_s=config.settle_s)], self._visit_tools())
+
+    def _make_desk(self) -> MediaDesk:
+        return MediaDesk(
+            journal=self._journal,
+            open_renderer=FfmpegRenderer.open,
+            testimony=self._testimony,
+            doorbells=self._bells,
+            folder=self._config.rendering_dir,
+            zone=self._config.zone,
+            reserve_bytes=self._config.reserve_bytes,
+        )
 
     def _visit_tools(self) -> VisitTools:
         config = self._config
@@ -118,6 +121,8 @@ class Station:
         """Until ``stop`` or until a part fails, then loudly. ``show`` gets the console's lines, if there is one."""
         async with AsyncExitStack() as stack:
             stack.callback(self._journal.close)
+            # a task that is cancelled leaves its thread at work in the journal
+            stack.push_async_callback(asyncio.get_running_loop().shutdown_default_executor)
             await stack.enter_async_context(self._collector)
             stack.push_async_callback(self._broker.stop)
             await self._broker.start()
@@ -126,34 +131,12 @@ class Station:
                 tasks = [
                     group.create_task(self._uplink.run(), name="uplink"),
                     group.create_task(self._visits.run(), name="visits"),
-                    group.create_task(self._render(), name="media"),
+                    group.create_task(self._desk.run(), name="media"),
                     group.create_task(reporter.run(), name="status"),
                 ]
                 await stop.wait()
                 for task in tasks:
                     task.cancel()
-
-    async def _render(self) -> None:
-        """The media desk, as soon as a sandbox works here; until then originals are delivered without renditions."""
-        folder = self._config.rendering_dir
-        folder.mkdir(mode=0o700, exist_ok=True)
-        remove_leftovers(folder)
-        while True:
-            try:
-                renderer = await FfmpegRenderer.open()
-                break
-            except SandboxUnavailableError as error:
-                logger.error("media.no_sandbox code=%s %s", error.code, error)
-                await asyncio.sleep(_SANDBOX_RETRY_S)
-        self._desk = MediaDesk(
-            journal=self._journal,
-            renderer=renderer,
-            testimony=self._testimony,
-            doorbells=self._bells,
-            folder=folder,
-            zone=self._config.zone,
-        )
-        await self._desk.run()
 
     def _reporter(self, show: Show | None) -> Reporter:
         return Reporter(
@@ -164,7 +147,7 @@ class Station:
             journal=self._journal,
             uplink=self._uplink.state,
             broker=self._broker,
-            desk=lambda: self._desk,
+            desk=self._desk,
             clock=utc_now,
             show=show,
         )

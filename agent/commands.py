@@ -11,10 +11,11 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import timedelta
 from typing import Final
 
-from agent.app import run
+from agent.app import run, utc_now
 from agent.config import AgentConfig
 from agent.enrol import enrol
 from agent.enrol_errors import EnrolError
@@ -23,14 +24,19 @@ from agent.keys.store import FileKeyStore
 from agent.logs import log_to_stderr
 from agent.status import fit, format_lines, load_status
 from protocol.enrolment import EnrolmentResponse
-from protocol.enrolment_code import EnrolmentCode
+from protocol.enrolment_code import MAX_CODE_CHARS, EnrolmentCode
 from protocol.enrolment_proof import verify_enrolment_proof
 from protocol.errors import ChainError, ProtocolError
+from protocol.times import parse_time
+
+_OLD: Final = timedelta(seconds=30)
+"""A running station writes its status every second; while its disk is very busy, later."""
 
 
 def execute(options: argparse.Namespace) -> int:
     """Run one subcommand; returns the exit code. What it writes is for its own user alone."""
     os.umask(0o077)
+    _speak_anywhere()
     log_to_stderr(logging.WARNING)
     try:
         return _COMMANDS[options.command](options)
@@ -40,10 +46,28 @@ def execute(options: argparse.Namespace) -> int:
         return _failed(options, error.code, str(error))
     except OSError as error:
         return _failed(options, "system", str(error))
+    except KeyboardInterrupt:
+        return _failed(options, "interrupted", "stopped before it was done")
     except BaseExceptionGroup as group:
-        if (known := group.subgroup(AgentError)) is None:
-            raise
-        return _failed(options, "part-failed", str(known.exceptions[0]))
+        reasons = list(dict.fromkeys(map(_reason, _leaves(group))))
+        if None in reasons:
+            raise  # a mistake of ours: its trace is worth more than a sentence
+        return _failed(options, "part-failed", "; ".join(filter(None, reasons)))
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error
+
+
+def _reason(error: BaseException) -> str | None:
+    """Why a part of the station ended, where that is for its administrator to mend."""
+    if isinstance(error, AgentError | ProtocolError):
+        return f"{error.code}: {error}"
+    return f"system: {error}" if isinstance(error, OSError) else None
 
 
 def _speak_anywhere() -> None:
@@ -54,7 +78,7 @@ def _speak_anywhere() -> None:
 
 
 def _enroll(options: argparse.Namespace) -> int:
-    text = sys.stdin.read() if options.code == "-" else options.code
+    text = _read_code() if options.code == "-" else options.code
     config = AgentConfig.load(options.data.resolve())
     enrolment = asyncio.run(enrol(text, FileKeyStore(config.keys_dir), _verify_enrolled))
     if options.json:
@@ -66,6 +90,11 @@ def _enroll(options: argparse.Namespace) -> int:
     else:
         print(f"注册成功 enrolled: {enrolment.station} → {enrolment.url}")
     return 0
+
+
+def _read_code() -> str:
+    """A code comes wrapped and indented at times; what is longer than twice the longest is none."""
+    return sys.stdin.buffer.read(2 * MAX_CODE_CHARS).decode("utf-8", "replace")
 
 
 def _verify_enrolled(code: EnrolmentCode, response: EnrolmentResponse, public_key: bytes) -> None:
@@ -117,6 +146,8 @@ def _status(options: argparse.Namespace) -> int:
     if status is None:
         return _failed(options, "no-status", "this station has not been running yet: zhilu-agent run")
     print(json.dumps(status, ensure_ascii=False) if options.json else "\n".join(format_lines(status)))
+    if not options.json and utc_now() - parse_time(status["at"]) > _OLD:
+        print(f"以上为 {status['at']} 的状态，本站程序可能未在运行。 Old: the station may not be running.")
     return 0
 
 

@@ -10,13 +10,20 @@ from typing import Final, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from agent.errors import AgentError
+from protocol.errors import MalformedError
+from protocol.ids import parse_name
 
 CONFIG_NAME: Final = "agent.toml"
 
 _MAX_CONFIG_BYTES: Final = 65_536
 _MIB: Final = 1024 * 1024
-_NUMBERS: Final = frozenset({"settle_s", "bays_at_once", "uploads_at_once", "reserve_mib", "keep_days"})
-_TEXTS: Final = frozenset({"dock_dir", "zone"})
+_MAX_RESERVE_MIB: Final = 1024 * 1024
+"""1 TiB: more than the disk of most stations."""
+
+_MAX_KEEP_DAYS: Final = 36_500
+_KEYS: Final = frozenset(
+    {"dock_dir", "zone", "settle_s", "bays_at_once", "uploads_at_once", "reserve_mib", "keep_days", "holders"}
+)
 
 
 class ConfigError(AgentError):
@@ -43,15 +50,15 @@ class AgentConfig:
     def __post_init__(self) -> None:
         if not (0 < self.settle_s <= 3600 and 0 < self.bays_at_once <= 64 and 0 < self.uploads_at_once <= 32):
             raise ConfigError("settle_s is 0-3600 s, bays_at_once 1-64, uploads_at_once 1-32")
-        if self.reserve_bytes < 0 or self.keep_days < 0:
-            raise ConfigError("reserve_mib and keep_days are not negative")
+        if not (0 <= self.reserve_bytes <= _MAX_RESERVE_MIB * _MIB and 0 <= self.keep_days <= _MAX_KEEP_DAYS):
+            raise ConfigError(f"reserve_mib is 0-{_MAX_RESERVE_MIB}, keep_days 0-{_MAX_KEEP_DAYS}")
         _ = self.zone
 
     @property
     def zone(self) -> ZoneInfo:
         try:
             return ZoneInfo(self.zone_name)
-        except (ZoneInfoNotFoundError, ValueError) as error:
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
             raise ConfigError(f"unknown time zone {self.zone_name!r}") from error
 
     @classmethod
@@ -60,7 +67,10 @@ class AgentConfig:
         path = data_dir / CONFIG_NAME
         try:
             with path.open("rb") as file:
-                values = tomllib.loads(file.read(_MAX_CONFIG_BYTES).decode())
+                data = file.read(_MAX_CONFIG_BYTES + 1)
+            if len(data) > _MAX_CONFIG_BYTES:
+                raise ConfigError(f"{path} has more than {_MAX_CONFIG_BYTES} bytes")
+            values = tomllib.loads(data.decode())
         except FileNotFoundError:
             values = {}
         except (OSError, ValueError) as error:
@@ -69,7 +79,7 @@ class AgentConfig:
 
     @classmethod
     def _from_toml(cls, data_dir: Path, values: Mapping[str, object]) -> Self:
-        unknown = set(values) - _NUMBERS - _TEXTS - {"holders"}
+        unknown = set(values) - _KEYS
         if unknown:
             raise ConfigError(f"unknown settings: {', '.join(sorted(unknown))}")
         dock_dir = Path(_text(values, "dock_dir", str(data_dir / "dock")))
@@ -78,10 +88,10 @@ class AgentConfig:
             dock_dir=dock_dir if dock_dir.is_absolute() else data_dir / dock_dir,
             zone_name=_text(values, "zone", "Asia/Shanghai"),
             settle_s=_number(values, "settle_s", 2.0),
-            bays_at_once=int(_number(values, "bays_at_once", 4)),
-            uploads_at_once=int(_number(values, "uploads_at_once", 4)),
-            reserve_bytes=int(_number(values, "reserve_mib", 1024)) * _MIB,
-            keep_days=int(_number(values, "keep_days", 7)),
+            bays_at_once=_whole(values, "bays_at_once", 4),
+            uploads_at_once=_whole(values, "uploads_at_once", 4),
+            reserve_bytes=_whole(values, "reserve_mib", 1024) * _MIB,
+            keep_days=_whole(values, "keep_days", 7),
             holders=_holders(values.get("holders", {})),
         )
 
@@ -121,7 +131,19 @@ def _number(values: Mapping[str, object], key: str, default: float) -> float:
     return value
 
 
+def _whole(values: Mapping[str, object], key: str, default: int) -> int:
+    value = values.get(key, default)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ConfigError(f"{key} must be a whole number")
+    return value
+
+
 def _holders(value: object) -> Mapping[str, str]:
     if not isinstance(value, dict) or not all(isinstance(agency, str) for agency in value.values()):
         raise ConfigError("holders maps recorder numbers to agencies")
-    return {str(recorder): agency for recorder, agency in value.items()}
+    for agency in value.values():
+        try:
+            parse_name(agency, "agency")
+        except MalformedError as error:
+            raise ConfigError(f"holders: {error}") from error
+    return value

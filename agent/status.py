@@ -18,6 +18,7 @@ from typing import Any, Final
 from agent.broker.errors import BrokerError
 from agent.broker.port import Broker
 from agent.core.bay import BayState, BayStatus
+from agent.errors import AgentError
 from agent.media_desk import MediaDesk
 from agent.spool.journal import Journal
 from agent.spool.records import Backlog
@@ -30,7 +31,6 @@ logger = logging.getLogger(__name__)
 Snapshot = Mapping[str, Any]
 """JSON of version 1; members are only ever added."""
 
-_PERIOD_S: Final = 1.0
 _PUBLISH_PERIOD_S: Final = 30.0
 _BUSY: Final = frozenset({BayState.IDENTIFYING, BayState.INVENTORY, BayState.OFFLOADING})
 _MIB: Final = 1024 * 1024
@@ -46,8 +46,10 @@ def snapshot(
     uplink: UplinkState,
     broker_connected: bool,
     working: str | None,
+    obstacle: str | None = None,
 ) -> Snapshot:
-    """Everything at one moment. ``idle``: nothing is being read, announced, delivered or rendered."""
+    """Everything at one moment. ``idle``: nothing is being read, announced, delivered or rendered. ``obstacle`` is
+    what keeps renditions from being made."""
     owes = backlog.statements_unsettled + backlog.deliveries_open + backlog.media_jobs_open
     return {
         "v": 1,
@@ -71,6 +73,7 @@ def snapshot(
             "oldest_at": None if backlog.oldest_open_at is None else format_time(backlog.oldest_open_at),
         },
         "rendering": working,
+        "rendering_obstacle": obstacle,
         "findings": [
             {"at": format_time(finding.at), "code": finding.code, "detail": finding.detail}
             for finding in list(uplink.findings)[-_SHOWN_FINDINGS:]
@@ -142,6 +145,8 @@ def _station_line(status: Snapshot) -> str:
     else:
         link = "汇聚端已连接（消息通道中断，改用 HTTP）"
     work = f"待报 {backlog['statements']}  待传 {backlog['deliveries']}  待转码 {backlog['media_jobs']}"
+    if status["rendering_obstacle"]:
+        work += f"  转码暂停（{status['rendering_obstacle']}）"
     return f"{status['station']}  {link}  {work}"
 
 
@@ -171,7 +176,7 @@ def load_status(path: Path) -> Snapshot | None:
 
 
 class Reporter:
-    """Takes a snapshot every second; writes the file and shows lines when they change, publishes now and then."""
+    """Takes a snapshot every ``period_s``; writes the file and shows lines when they change, publishes now and then."""
 
     def __init__(
         self,
@@ -183,9 +188,10 @@ class Reporter:
         journal: Journal,
         uplink: UplinkState,
         broker: Broker,
-        desk: Callable[[], MediaDesk | None],
+        desk: MediaDesk,
         clock: Callable[[], datetime],
         show: Callable[[Sequence[str]], None] | None,
+        period_s: float = 1.0,
     ) -> None:
         self._station = station
         self._path = path
@@ -197,24 +203,48 @@ class Reporter:
         self._desk = desk
         self._clock = clock
         self._show = show
+        self._period_s = period_s
         self._shown: list[str] = []
-        self._published_at_s = float("-inf")
+        self._latest: Snapshot | None = None
+        self._trouble: str | None = None
 
     async def run(self) -> None:
         """Until cancelled. Reporting never stops the station: what goes wrong here is logged."""
+        await self._report()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._keep_reporting(), name="status file")
+            tasks.create_task(self._keep_publishing(), name="status topic")
+
+    async def _keep_reporting(self) -> None:
         while True:
-            status = await self._take()
-            try:
-                await asyncio.to_thread(self._write, status)
-            except OSError as error:
-                logger.warning("status.not_written error=%s", error)
-            self._tell(status)
-            await self._publish(status)
-            await asyncio.sleep(_PERIOD_S)
+            await asyncio.sleep(self._period_s)
+            await self._report()
+
+    async def _report(self) -> None:
+        try:
+            self._latest = await self._take()
+            # in a thread: a terminal or pipe that nobody reads holds up whoever writes to it
+            await asyncio.to_thread(self._tell, self._latest)
+        except (AgentError, OSError) as error:
+            self._note_trouble(str(error))
+        else:
+            self._trouble = None
+
+    def _note_trouble(self, trouble: str) -> None:
+        if trouble != self._trouble:
+            self._trouble = trouble
+            logger.warning("status.not_reported", extra={"detail": trouble})
+
+    async def _keep_publishing(self) -> None:
+        """Apart from the rest: a broker that does not acknowledge would hold it up for a minute."""
+        while True:
+            await self._broker.wait_connected()
+            if self._latest is not None:
+                await self._publish(self._latest)
+            await asyncio.sleep(_PUBLISH_PERIOD_S)
 
     async def _take(self) -> Snapshot:
-        desk = self._desk()
-        working = desk.working if desk is not None else None
+        working = self._desk.working
         # the backlog last: work moves from bays to backlog, so nothing is missed in between
         bays = await self._visits.statuses()
         backlog = await asyncio.to_thread(self._journal.backlog)
@@ -226,26 +256,25 @@ class Reporter:
             uplink=self._uplink,
             broker_connected=self._broker.connected,
             working=None if working is None else f"{working.rendition} {working.share:.0%}",
+            obstacle=self._desk.obstacle,
         )
 
     def _write(self, status: Snapshot) -> None:
         """Replaced in one step, for readers; not synced: after a power cut it would be old news anyway."""
         temporary = self._path.with_suffix(".new")
-        temporary.write_text(json.dumps(status, ensure_ascii=False, indent=1))
+        # file names that are no text may be quoted in a problem: lone surrogates, which UTF-8 cannot say
+        temporary.write_bytes(json.dumps(status, ensure_ascii=False, indent=1).encode("utf-8", "replace"))
         temporary.replace(self._path)
 
     def _tell(self, status: Snapshot) -> None:
+        self._write(status)
         lines = format_lines(status)
         if self._show is not None and lines != self._shown:
             self._shown = lines
             self._show(lines)
 
     async def _publish(self, status: Snapshot) -> None:
-        now_s = asyncio.get_running_loop().time()
-        if not self._broker.connected or now_s - self._published_at_s < _PUBLISH_PERIOD_S:
-            return
-        self._published_at_s = now_s
         try:
             await self._broker.publish(self._topic, json.dumps(status).encode(), retain=True)
         except BrokerError as error:
-            logger.info("status.not_published code=%s", error.code)
+            logger.info("status.not_published", extra={"code": error.code})

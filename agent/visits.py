@@ -26,6 +26,9 @@ _LOG: Final = logging.getLogger(__name__)
 _RETRY_S: Final = 60.0
 """Between visits that the station itself could not go on with: its disk may have been seen to."""
 
+_LOOK_PAUSE_S: Final = 0.2
+"""Between two looks for receipts: they come in swarms, and a look counts every file of a visit."""
+
 
 class Visits:
     """Owns all bays of a station."""
@@ -71,6 +74,7 @@ class Visits:
             await self._tools.doorbells.receipts.wait(self._tools.settings.recheck_s)
             for bay in list(self._bays.values()):
                 await bay.look_for_receipts()
+            await asyncio.sleep(_LOOK_PAUSE_S)
 
     async def statuses(self) -> tuple[BayStatus, ...]:
         """One tile for each bay that has had a recorder, in order of dock and bay."""

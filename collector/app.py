@@ -23,11 +23,13 @@ from collector.broker.mosquitto import ManagedMosquitto, MosquittoSettings
 from collector.catalogue import Catalogue, LoggedStatement
 from collector.config import CollectorConfig
 from collector.dispatch import Dispatcher
+from collector.errors import CollectorError
 from collector.files import PosixFiles
-from collector.founding import found, open_log
+from collector.founding import open_log
 from collector.http.enrolment import EnrolmentHandlers, add_enrolment_routes
 from collector.http.footage import FootageHandlers, add_footage_routes
 from collector.http.identity import identifying, principal_of, uploader_of
+from collector.http.listening import Connections, listening, prompt_bodies
 from collector.http.log import LogHandlers, add_log_routes
 from collector.http.operations import OperationsHandlers, add_operations_routes
 from collector.http.problems import problems_middleware
@@ -129,6 +131,7 @@ class Collector:
         self.uploads = UploadService(self.staging, hooks, now=clock)
         self._clock = clock
         self._measure()
+        self.connections = Connections()
         self.web = self._make_web(voice, receipts, intake, ed25519.public_from_seed(seed))
 
     def _committed(self, batch: Sequence[LoggedStatement]) -> None:
@@ -138,6 +141,7 @@ class Collector:
         gauges: Mapping[str, tuple[str, Callable[[], float]]] = {
             "zhilu_log_entries": ("Entries in the log", lambda: self.log.checkpoint.size),
             "zhilu_staged_uploads": ("Uploads not yet stored", lambda: len(self.staging.all())),
+            "zhilu_storing_backlog": ("Blobs to be stored or looked for", lambda: self.storer.backlog),
             "zhilu_broker_connected": ("1 while connected to the broker", lambda: self.broker.connected),
             "zhilu_stations_online": ("Stations that say they are online", self._stations_online),
         }
@@ -153,7 +157,10 @@ class Collector:
     ) -> web.Application:
         config, clock = self.config, self._clock
         identify = identifying(self.catalogue, self.registers.find_token, clock)
-        app = web.Application(middlewares=[problems_middleware, identify], client_max_size=MAX_MESSAGE_BYTES)
+        app = web.Application(
+            middlewares=[self.connections.middleware, problems_middleware, prompt_bodies, identify],
+            client_max_size=MAX_MESSAGE_BYTES,
+        )
         add_log_routes(app, LogHandlers(self.log, self._log_files))
         add_statement_routes(app, StatementHandlers(intake=intake, receipts=receipts))
         add_tus_routes(app, self.uploads)
@@ -179,7 +186,7 @@ class Collector:
 
     def _probe(self) -> Mapping[str, bool]:
         return {
-            "log": self.log.checkpoint.size > 0 and not self.sequencer.stopped,
+            "log": self.log.checkpoint.size > 0 and self.sequencer.works,
             "storage": self.config.objects_dir.is_dir(),
             "broker": self.broker.connected,
         }
@@ -187,10 +194,11 @@ class Collector:
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
         """Everything up and answering while the body runs. Raises what a failed part raised, loudly."""
-        await self.sequencer.recover()
         async with AsyncExitStack() as stack:
             stack.callback(self.catalogue.close)
             stack.callback(self.registers.close)
+            await asyncio.to_thread(self.objects.sweep)
+            await self.sequencer.recover()
             stack.push_async_callback(self.mosquitto.stop)
             await self.mosquitto.start()
             stack.push_async_callback(self.broker.stop)
@@ -198,37 +206,36 @@ class Collector:
             group = await stack.enter_async_context(asyncio.TaskGroup())
             tasks = [
                 group.create_task(self.sequencer.run(), name="sequencer"),
-                group.create_task(self.storer.run(), name="storer"),
                 group.create_task(self.dispatcher.run(), name="dispatcher"),
                 group.create_task(self._expire_uploads(), name="upload-expiry"),
             ]
             stack.push_async_callback(_cancel, tasks)
-            await self._listen(stack)
+            await self._listen(stack)  # finds the uploads of an earlier run, which the storer begins with
+            tasks.append(group.create_task(self.storer.run(), name="storer"))
             yield
 
     async def _listen(self, stack: AsyncExitStack) -> None:
-        runner = web.AppRunner(self.web, access_log=None, handle_signals=False, shutdown_timeout=5.0)
-        stack.push_async_callback(runner.cleanup)
-        await runner.setup()
-        site = web.TCPSite(
-            runner, self.config.host, self.config.http_port, ssl_context=_server_context(self.config)
+        config, context = self.config, _server_context(self.config)
+        await stack.enter_async_context(
+            listening(self.web, self.connections, host=config.host, port=config.http_port, context=context)
         )
-        await site.start()
 
     async def _expire_uploads(self) -> None:
         while True:
             await asyncio.sleep(_EXPIRY_PERIOD_S)
-            removed = await self.uploads.expire(self._clock())
-            if removed:
-                logger.info("uploads.expired count=%d", removed)
+            try:
+                if removed := await self.uploads.expire(self._clock()):
+                    logger.info("uploads.expired count=%d", removed)
+            except CollectorError as error:
+                logger.warning("uploads.not_expired code=%s", error.code)
 
 
 async def run(config: CollectorConfig, stop: asyncio.Event, on_ready: Callable[[Collector], None]) -> None:
     """Run until ``stop`` is set or a part fails. Raises CollectorError for what the operator must mend."""
-    await found(config, utc_now())
     lease = WriterLease(config.log_dir)
     try:
         keys = CollectorKeys.load(config.keys_dir)
+        config.trust.prepare(config.names, utc_now())
         collector = Collector(config, keys, loop=asyncio.get_running_loop())
         async with collector.serving():
             on_ready(collector)

@@ -66,6 +66,8 @@ class TrustFolder:
             _store(self.server_certificate, self.server_key, authority.issue_server(names, now))
         if _is_due(self.collector_certificate, now):
             _store(self.collector_certificate, self.collector_key, authority.issue_collector(now))
+        for key in (self.server_key, self.collector_key):
+            read_private(key)  # what loads them later does not ask who else may
         return authority
 
     def load(self) -> CertificateAuthority:

@@ -6,6 +6,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
+
+_MAX_COUNT: Final = 100_000
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,13 +46,13 @@ def _parser() -> argparse.ArgumentParser:
     code.add_argument(
         "--agency", action="append", help="agencies it speaks for; default: all of the collector's"
     )
-    code.add_argument("--valid-hours", type=int, default=24)
+    code.add_argument("--valid-hours", type=_count, default=24)
 
     token = _command(commands, "token", "token for people and systems that read; shown once / 生成访问令牌")
     token.add_argument("--name", required=True, help="who holds it; appears in the chain of custody")
     token.add_argument("--scope", action="append", required=True, choices=["clips:read", "footage:read"])
     token.add_argument("--agency", action="append", help="agencies it may read; default: all")
-    token.add_argument("--valid-days", type=int, default=30)
+    token.add_argument("--valid-days", type=_count, default=30)
     return parser
 
 
@@ -60,6 +63,13 @@ def _command(
     parser.add_argument("--data", type=Path, required=True, help="the collector's data directory / 数据目录")
     parser.add_argument("--json", action="store_true", help="machine-readable output")
     return parser
+
+
+def _count(text: str) -> int:
+    """Hours or days: at least one, and few enough for a calendar."""
+    if not text.isdecimal() or not 1 <= int(text) <= _MAX_COUNT:
+        raise argparse.ArgumentTypeError(f"1 to {_MAX_COUNT}, not {text!r}")
+    return int(text)
 
 
 if __name__ == "__main__":

@@ -91,7 +91,12 @@ class CollectorConfig:
             f"http_port = {self.http_port}",
             f"mqtt_port = {self.mqtt_port}",
         ]
-        write_durable(self.data_dir / CONFIG_NAME, ("\n".join(lines) + "\n").encode(), mode=PUBLIC_MODE)
+        write_durable(self.path, ("\n".join(lines) + "\n").encode(), mode=PUBLIC_MODE)
+
+    @property
+    def path(self) -> Path:
+        """The file itself; there is one once the collector is founded."""
+        return self.data_dir / CONFIG_NAME
 
     @property
     def url(self) -> str:
@@ -159,8 +164,8 @@ def _integer(values: Mapping[str, object], key: str) -> int:
 
 
 def _quote(text: str) -> str:
-    if any(character in text for character in "'\n\r"):
-        raise ConfigError("quotes and line breaks cannot stand in a setting")
+    if "'" in text or not text.isprintable():  # a TOML literal string holds everything else
+        raise ConfigError("quotes and control characters cannot stand in a setting")
     return f"'{text}'"
 
 

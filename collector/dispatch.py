@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import OrderedDict
 from typing import Final
 
 from collector.broker.errors import BrokerError
@@ -19,71 +20,119 @@ from collector.receipts import Receipts
 from protocol.canonical import Json, parse_json
 from protocol.dsse import Envelope
 from protocol.errors import ProtocolError
-from protocol.limits import MAX_MESSAGE_BYTES
 from protocol.topics import Channel, Topic
 
 logger = logging.getLogger(__name__)
+
+MAX_STATUS_BYTES: Final = 16_384
+"""A status is a few lines about each bay; it is kept in memory for every station."""
+
+MAX_STATIONS: Final = 10_000
+"""Stations whose status is kept: the agency in a topic is the sender's choice, so there is no other bound."""
 
 _AT_ONCE: Final = 256
 """Messages under way: as many as one batch of the log can take."""
 
 _RETRY_S: Final = 1.0
 
+_ANNOUNCERS: Final = 16
+"""Receipts pushed at a time; each waits for the broker's acknowledgement."""
+
+_WAITING_RECEIPTS: Final = 4096
+"""Receipts to be pushed while the broker is slow; beyond it stations ask for theirs."""
+
 
 class Dispatcher:
     """One task reads, bounded tasks answer. ``stations`` holds the last status each station published."""
 
-    def __init__(self, *, broker: Broker, intake: Intake, receipts: Receipts) -> None:
+    def __init__(
+        self, *, broker: Broker, intake: Intake, receipts: Receipts, retry_s: float = _RETRY_S
+    ) -> None:
         self._broker = broker
         self._intake = intake
         self._receipts = receipts
-        self.stations: dict[tuple[str, str], Json] = {}
+        self._retry_s = retry_s
+        self._promises: asyncio.Queue[Promise] = asyncio.Queue(_WAITING_RECEIPTS)
+        self.stations: OrderedDict[tuple[str, str], Json] = OrderedDict()
 
     async def run(self) -> None:
         """Until cancelled."""
-        slots = asyncio.Semaphore(_AT_ONCE)
         async with asyncio.TaskGroup() as group:
-            async for message in self._broker.messages():
-                await slots.acquire()
-                task = group.create_task(self._handle(message), name="dispatch")
-                task.add_done_callback(lambda _: slots.release())
+            for number in range(_ANNOUNCERS):
+                group.create_task(self._push_receipts(), name=f"announcer-{number}")
+            group.create_task(self._listen(), name="dispatch")
 
-    async def announce(self, promise: Promise) -> None:
-        """Push a fresh receipt. Best effort: a station that misses it asks for it."""
-        if not self._broker.connected:
-            return
+    def announce(self, promise: Promise) -> None:
+        """Push a fresh receipt when its turn comes. Best effort: a station that misses it asks for it."""
+        try:
+            self._promises.put_nowait(promise)
+        except asyncio.QueueFull:
+            logger.info("dispatch.receipt_not_pushed code=queue-full statement=%s", promise.statement)
+
+    async def _push_receipts(self) -> None:
+        while True:
+            promise = await self._promises.get()
+            if self._broker.connected:
+                await self._push_receipt(promise)
+
+    async def _push_receipt(self, promise: Promise) -> None:
         try:
             receipt = await self._receipts.make(promise.statement)
             topic = Topic(agency=promise.agency, station=promise.station, channel=Channel.RECEIPTS)
             await self._broker.publish(str(topic), receipt.to_bytes())
-        except CollectorError as error:
+        except (CollectorError, ProtocolError) as error:
             logger.info("dispatch.receipt_not_pushed code=%s statement=%s", error.code, promise.statement)
+        except Exception:
+            logger.exception("dispatch.receipt_crashed statement=%s", promise.statement)
+
+    async def _listen(self) -> None:
+        slots = asyncio.Semaphore(_AT_ONCE)
+        async with asyncio.TaskGroup() as group:
+            async for message in self._broker.messages():
+                await slots.acquire()
+                task = group.create_task(self._handle(message), name="dispatch-message")
+                task.add_done_callback(lambda _: slots.release())
 
     async def _handle(self, message: Message) -> None:
         try:
-            topic = Topic.parse(message.topic)
-            if topic.channel is Channel.STATEMENTS:
-                await self._answer(topic, Envelope.from_bytes(message.payload))
-            elif topic.channel is Channel.STATUS:
-                self._note_status(topic, message.payload)
+            await self._read(Topic.parse(message.topic), message.payload)
         except ProtocolError as error:
             logger.warning("dispatch.message_unusable code=%s topic=%s", error.code, message.topic[:200])
+        except Exception:
+            # A message that nobody can handle would otherwise come again after every restart. Nothing is lost: a
+            # station closes its row only on an admission.
+            logger.exception("dispatch.message_crashed topic=%s", message.topic[:200])
         message.ack()
 
+    async def _read(self, topic: Topic, payload: bytes) -> None:
+        if topic.channel is Channel.STATEMENTS:
+            await self._answer(topic, Envelope.from_bytes(payload))
+        elif topic.channel is Channel.STATUS:
+            self._note_status(topic, payload)
+
     async def _answer(self, topic: Topic, envelope: Envelope) -> None:
-        while True:
-            try:
-                answer = await self._intake.answer(topic.station, [envelope])
-                break
-            except CollectorError as error:
-                logger.warning("dispatch.log_unavailable code=%s", error.code)
-                await asyncio.sleep(_RETRY_S)
+        answer = await self._admit(topic.station, envelope)
         reply = Topic(agency=topic.agency, station=topic.station, channel=Channel.ADMISSIONS)
         try:
             await self._broker.publish(str(reply), answer.to_bytes())
         except BrokerError as error:
             logger.info("dispatch.admission_not_pushed code=%s station=%s", error.code, topic.station)
 
+    async def _admit(self, station: str, envelope: Envelope) -> Envelope:
+        """The admission, however long it takes: the broker keeps what is not acknowledged."""
+        while True:
+            try:
+                return await self._intake.answer(station, [envelope])
+            except CollectorError as error:
+                logger.warning("dispatch.log_unavailable code=%s", error.code)
+                await asyncio.sleep(self._retry_s)
+
     def _note_status(self, topic: Topic, payload: bytes) -> None:
-        status = parse_json(payload, max_bytes=MAX_MESSAGE_BYTES, what="status") if payload else None
-        self.stations[topic.agency, topic.station] = status
+        key = (topic.agency, topic.station)
+        if not payload:  # a retained message is taken back with an empty one
+            self.stations.pop(key, None)
+            return
+        self.stations[key] = parse_json(payload, max_bytes=MAX_STATUS_BYTES, what="status")
+        self.stations.move_to_end(key)
+        if len(self.stations) > MAX_STATIONS:
+            self.stations.popitem(last=False)

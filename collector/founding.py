@@ -1,14 +1,19 @@
-"""The founding of a collector: its keys, its CA, its settings and entry 0 of its log. Safe to repeat."""
+"""The founding of a collector: its keys, its CA, entry 0 of its log and, last, its settings. Safe to repeat.
+
+The settings say that the rest is complete. What they vouch for is never made anew: a collector whose keys or
+checkpoint are gone must have them back from a backup, or it would begin a second log in the first one's name.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from datetime import datetime
 
 from collector.config import CollectorConfig
 from collector.files import PosixFiles
 from collector.keys import CollectorKeys
-from collector.log.tile_files import TileFiles, WriterLease
+from collector.log.tile_files import LogMissingError, TileFiles, WriterLease
 from collector.log.writer import LogWriter
 from collector.objects import ObjectClass
 from collector.objects.directory import DirectoryObjectStore
@@ -20,12 +25,13 @@ from protocol.statements import Enrolled, Header, sign_statement
 
 
 def open_log(config: CollectorConfig, keys: CollectorKeys) -> tuple[LogWriter, TileFiles]:
-    """The log's writer, brought up to the stored checkpoint. The caller holds the lease."""
-    files = TileFiles(config.log_dir, PosixFiles())
-    signer = SignerKey(name=config.log_origin, seed=keys.log_seed)
-    files.prepare(str(signer.verifier))
-    writer = LogWriter(files, signer)
-    writer.reload()
+    """The writer of a founded collector's log, brought up to the stored checkpoint. The caller holds the lease.
+
+    Raises LogMissingError without a checkpoint, LogKeyError for other keys than the log's.
+    """
+    writer, files = _open(config, keys)
+    if writer.checkpoint.size == 0:
+        raise LogMissingError(f"the log in {config.log_dir} has no checkpoint: restore it from a backup")
     return writer, files
 
 
@@ -34,18 +40,28 @@ async def found(config: CollectorConfig, now: datetime) -> VerifierKey:
 
     Raises CollectorError, for example LogLockedError while a collector runs here.
     """
-    config.data_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
-    keys = CollectorKeys.create(config.keys_dir)
-    config.trust.prepare(config.names, now)
-    config.store()
+    await asyncio.to_thread(PosixFiles().make_folder, config.data_dir)
     lease = WriterLease(config.log_dir)
     try:
-        log, _ = open_log(config, keys)
+        is_founded = config.path.exists()
+        keys = (CollectorKeys.load if is_founded else CollectorKeys.create)(config.keys_dir)
+        log, _ = (open_log if is_founded else _open)(config, keys)
         if log.checkpoint.size == 0:
             await _enrol_itself(config, keys, log, now)
+        config.trust.prepare(config.names, now)
+        config.store()
         return log.key
     finally:
         lease.release()
+
+
+def _open(config: CollectorConfig, keys: CollectorKeys) -> tuple[LogWriter, TileFiles]:
+    files = TileFiles(config.log_dir, PosixFiles())
+    signer = SignerKey(name=config.log_origin, seed=keys.log_seed)
+    files.prepare(str(signer.verifier))
+    writer = LogWriter(files, signer)
+    writer.reload()
+    return writer, files
 
 
 async def _enrol_itself(config: CollectorConfig, keys: CollectorKeys, log: LogWriter, now: datetime) -> None:

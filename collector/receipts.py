@@ -54,9 +54,7 @@ class Receipts:
             items=await self.items(chain),
         )
 
-    def _look_up(
-        self, statement: Digest, agencies: frozenset[str] | None
-    ) -> tuple[Promise, Sequence[int]]:
+    def _look_up(self, statement: Digest, agencies: frozenset[str] | None) -> tuple[Promise, Sequence[int]]:
         promise = self._catalogue.promise(statement)
         if promise is None or not (agencies is None or promise.agency in agencies):
             raise StatementUnknownError(f"no statement {statement} that promises bytes is known")

@@ -45,7 +45,12 @@ class RootAccumulator:
 
 
 def read_entries(log: LogCopy, start: int, end: int, size: int) -> Iterator[tuple[int, bytes]]:
-    """Entries ``start`` to ``end`` of a log of ``size``, as (index, bytes). Not checked against any root."""
+    """Entries ``start`` to ``end`` of a log of ``size``, as (index, bytes). Not checked against any root.
+
+    Raises ProofError for an ``end`` beyond the log.
+    """
+    if end > size:
+        raise ProofError(f"a log of {size} entries has none up to {end}")
     index = start
     while index < end:
         bundle = index // TILE_WIDTH
@@ -64,7 +69,7 @@ def check_entries(
     Returns the entries about keys, with their indices. Raises ForkError when a root differs, ProofError when a
     wanted entry is not at its index.
     """
-    roots = {checkpoint.size: checkpoint.root for checkpoint in checkpoints}
+    roots = _roots(checkpoints)
     size = max(roots)
     tree, about_keys = RootAccumulator(), []
     for index, data in read_entries(log, 0, size, size):
@@ -77,3 +82,12 @@ def check_entries(
         if tree.size in roots and tree.root() != roots[tree.size]:
             raise ForkError(f"the first {tree.size} entries do not have the root that was signed")
     return about_keys
+
+
+def _roots(checkpoints: Sequence[Checkpoint]) -> dict[int, bytes]:
+    """Root by size. Two roots for one size are a fork, whichever of them the log at hand has."""
+    roots: dict[int, bytes] = {}
+    for checkpoint in checkpoints:
+        if roots.setdefault(checkpoint.size, checkpoint.root) != checkpoint.root:
+            raise ForkError(f"two logs of {checkpoint.size} entries are signed by one key")
+    return roots

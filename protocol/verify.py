@@ -44,6 +44,9 @@ from protocol.statements import Inventory, Manifest, Rendition, Statement, Store
 
 Promise = Inventory | Manifest | Rendition
 
+_PURPOSE_OF: Final = {"inventory": "listing", "manifest": "original", "rendition": "rendition"}
+"""What the blob promised by each kind of statement is stored as."""
+
 PASSED: Final = "passed"
 FAILED: Final = "failed"
 SKIPPED: Final = "skipped"
@@ -249,6 +252,8 @@ class Procedure:
                     raise ChainError("what was stored is not what was promised")
                 if statement.header.agency != self.receipt.agency or item.index < target.index:
                     raise ChainError("stored for another agency, or before it was promised")
+                if statement.purpose != _PURPOSE_OF[target.entry.kind]:
+                    raise ChainError(f"a {target.entry.kind}'s bytes were stored as a {statement.purpose}")
                 return item
         raise ChainError("the receipt has no statement that the bytes are stored")
 
@@ -292,7 +297,9 @@ class Procedure:
             raise ChainError("another checkpoint can only be compared with a copy of the log")
         newest = open_checkpoint(log.checkpoint, self.log_key)
         if witnessed.size > newest.size:
-            raise ForkError("the witnessed log is longer than the log at hand")
+            raise ProofError(  # an old copy is no crime of the log's
+                f"the log at hand ends at {newest.size}, the checkpoint needs {witnessed.size}: get a newer copy"
+            )
         check_entries(log, [witnessed, newest], {})
         return f"the log at hand contains the one witnessed at {witnessed.size} entries"
 

@@ -18,13 +18,16 @@ from typing import Final
 
 from protocol.digest import Digest
 from protocol.errors import MalformedError, ProtocolError
-from protocol.limits import MAX_NOTE_BYTES, MAX_RECEIPT_BYTES
+from protocol.limits import MAX_ENTRY_BYTES, MAX_NOTE_BYTES, MAX_RECEIPT_BYTES
 from protocol.log_reading import LogCopy
 from protocol.note import VerifierKey
-from protocol.tiles import Tile
+from protocol.tiles import TILE_WIDTH, Tile
 from protocol.verify import FAILED, PASSED, Check, Content, accepted, check_receipt
 
 _BUFFER_BYTES: Final = 1 << 20
+MAX_TILE_BYTES: Final = TILE_WIDTH * (2 + MAX_ENTRY_BYTES)
+"""The largest file of an honest log: a bundle of 256 entries, each behind its length."""
+
 _MARKS: Final = {PASSED: "通过 ok     ", FAILED: "失败 FAILED "}
 _TITLES: Final = {
     "receipt-form": "回执格式",
@@ -98,7 +101,7 @@ def _measure(path: Path) -> Content:
 def _log_copy(folder: Path) -> LogCopy:
     def read(tile: Tile) -> bytes:
         try:
-            return (folder / tile.path).read_bytes()
+            return _read(folder / tile.path, MAX_TILE_BYTES)
         except OSError as error:
             raise MalformedError(f"the log at hand lacks {tile.path}: {error.strerror}") from error
 
@@ -115,11 +118,16 @@ def _read(path: Path, max_bytes: int) -> bytes:
 
 def _as_text(checks: Sequence[Check], verdict: bool) -> str:
     lines = [
-        f"{_MARKS.get(check.outcome, '未查 skipped')} {_TITLES[check.name]} {check.name}: {check.detail}"
+        f"{_MARKS.get(check.outcome, '未查 skipped')} {_TITLES[check.name]} {check.name}: {_printable(check.detail)}"
         for check in checks
     ]
     lines.append("核验通过 VERIFIED" if verdict else "核验不通过 NOT VERIFIED")
     return "\n".join(lines)
+
+
+def _printable(text: str) -> str:
+    """Texts quote what was received: an escape sequence in it must not repaint the verdict."""
+    return "".join(mark if mark.isprintable() else ascii(mark)[1:-1] for mark in text)
 
 
 def _as_json(checks: Sequence[Check], verdict: bool) -> str:

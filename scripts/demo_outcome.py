@@ -48,7 +48,9 @@ class Outcome:
         receipt = DirectorySpool(self.agent.spool_dir).receipt_path(clip.manifest)
         path = self._object(clip.agency, ObjectClass.ORIGINALS, clip.digest)
         made = [rendition for rendition in clip.renditions if rendition.digest is not None]
-        problems = [rendition.problem for rendition in clip.renditions if rendition.problem is not None]
+        problems = dict.fromkeys(
+            rendition.problem for rendition in clip.renditions if rendition.problem is not None
+        )
         return {
             "name": clip.path,
             "sha256": clip.digest.hex,

@@ -44,7 +44,7 @@ def call(command: str, *arguments: str) -> Mapping[str, Any]:
 
 
 class Child:
-    """One running command; its output goes to a log file, or to ours."""
+    """One running command; its output goes to a log file, or to ours. It ends with this process, even a killed one."""
 
     def __init__(self, command: str, *arguments: str, log: Path | None) -> None:
         self._name = command
@@ -52,7 +52,10 @@ class Child:
         with open(log or os.devnull, "ab") as file:
             output = file if log is not None else None
             self._process = subprocess.Popen(
-                [BIN / command, *arguments], stdout=output, stderr=output, stdin=subprocess.DEVNULL
+                ["setpriv", "--pdeathsig", "TERM", "--", BIN / command, *arguments],
+                stdout=output,
+                stderr=output,
+                stdin=subprocess.DEVNULL,
             )
 
     def check(self) -> None:
@@ -66,7 +69,7 @@ class Child:
             self._process.terminate()
             try:
                 self._process.wait(_STOP_TIMEOUT_S)
-            except subprocess.TimeoutExpired:
+            except (subprocess.TimeoutExpired, KeyboardInterrupt):
                 self._process.kill()
                 self._process.wait()
 

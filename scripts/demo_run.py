@@ -1,15 +1,18 @@
 """``scripts/demo``: collector, broker and one station on this machine; recorders docked; the outcome shown.
 
-Exit codes: 0 everything docked is receipted and rendered (or says why not), 1 it is not, 2 usage.
+Exit codes: 0 everything docked is receipted and rendered (or says why not), or ended by Ctrl-C; 1 it is not, or
+``--once`` was interrupted; 2 usage.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import secrets
 import shutil
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -20,7 +23,7 @@ from typing import Any, Final, NoReturn
 from zoneinfo import ZoneInfo
 
 from agent.config import AgentConfig
-from agent.status import format_lines, load_status
+from agent.status import Snapshot, format_lines, load_status
 from agent.volumes.folder import bay_name
 from collector.config import CONFIG_NAME, CollectorConfig
 from scripts.demo_outcome import Outcome
@@ -36,12 +39,12 @@ _ENDED: Final = frozenset({"done", "unreadable", "refused"})
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point."""
-    options = _parser().parse_args(arguments)
+    options = _parse(arguments)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         with ExitStack() as stack:
             return _Demo(options, stack).run()
-    except DemoError as error:
+    except (DemoError, OSError, subprocess.CalledProcessError) as error:
         print(f"scripts/demo: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -50,6 +53,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _interrupt(_number: int, _frame: object) -> NoReturn:
     raise KeyboardInterrupt
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Exits with 2 for what cannot be meant."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    data = options.data.resolve()
+    for source in options.source:
+        if not source.is_dir():
+            parser.error(f"--source {source} is not a directory")
+        if data.is_relative_to(source.resolve()):
+            parser.error(
+                f"--source {source} holds the demo's own --data directory: a copy of it would never end"
+            )
+    return options
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -79,9 +97,6 @@ class _Demo:
         self._dock = self._agent_dir / "dock"
 
     def run(self) -> int:
-        for source in self._options.source:
-            if not source.is_dir():
-                raise DemoError(f"{source} is not a directory")
         self._data.mkdir(parents=True, exist_ok=True)
         self._say("准备汇聚端和采集站 setting up collector and station …")
         collector = self._start_collector()
@@ -94,8 +109,8 @@ class _Demo:
             "zhilu-agent", "run", "--data", str(self._agent_dir), to_console=not self._options.once
         )
         if self._options.once:
-            self._wait(bays, collector, station)
-            return self._finish()
+            refused = self._wait(bays, collector, station)
+            return max(self._finish(), self._tell_refused(refused))
         while True:
             collector.check()
             station.check()
@@ -138,12 +153,10 @@ class _Demo:
                 make_cards(scratch, datetime.now(_ZONE))
                 scratch.rename(footage)
             sources = sorted(footage.iterdir())
-        names = [source.resolve().name or "recorder" for source in sources]
-        if len(set(names)) != len(names):
-            names = [f"{name}-{number}" for number, name in enumerate(names, 1)]
+        names = volume_names(sources)
         for source, name in zip(sources, names, strict=True):
             self._dock_copy(source, name)
-        return [bay_name(name.encode()) for name in names]
+        return [bay_name(os.fsencode(name)) for name in names]
 
     def _dock_copy(self, source: Path, name: str) -> None:
         """As a volume that is mounted: complete the moment it appears. Names with a dot in front are not docked."""
@@ -160,7 +173,8 @@ class _Demo:
         self._stack.callback(child.stop)
         return child
 
-    def _wait(self, bays: Sequence[str], *children: Child) -> None:
+    def _wait(self, bays: Sequence[str], *children: Child) -> Sequence[Snapshot]:
+        """Until nothing is left to do. Returns the bays whose recorders were refused."""
         deadline, shown = time.monotonic() + _ONCE_TIMEOUT_S, ""
         while time.monotonic() < deadline:
             for child in children:
@@ -168,11 +182,16 @@ class _Demo:
             status = load_status(self._agent_dir / "status.json")
             if status is not None:
                 shown = self._show_progress(status, shown)
-                states = {bay["bay"]: bay["state"] for bay in status["bays"]}
-                if status["idle"] and all(states.get(bay) in _ENDED for bay in bays):
-                    return
+                tiles = {tile["bay"]: tile for tile in status["bays"] if tile["state"] in _ENDED}
+                if status["idle"] and all(bay in tiles for bay in bays):
+                    return [tiles[bay] for bay in bays if tiles[bay]["state"] == "refused"]
             time.sleep(0.3)
         raise DemoError(f"not finished within {_ONCE_TIMEOUT_S:.0f} s: see the logs in {self._data}")
+
+    def _tell_refused(self, refused: Sequence[Snapshot]) -> int:
+        for tile in refused:
+            print(f"{tile['bay']}: {tile['problem_code']}: {tile['problem']}", file=sys.stderr)
+        return 1 if refused else 0
 
     def _show_progress(self, status: Any, shown: str) -> str:
         text = "\n".join(format_lines(status))
@@ -186,7 +205,9 @@ class _Demo:
         ).to_json()
         counts = outcome["inventory"]
         complete = counts["pending"] == 0 and all(
-            original["stored_index"] is not None and Path(original["receipt"]).is_file()
+            original["stored_index"] is not None
+            and Path(original["receipt"]).is_file()
+            and (original["renditions"] or original["not_rendered"])
             for original in outcome["originals"]
         )
         if self._options.json:
@@ -228,6 +249,15 @@ class _Demo:
     def _say(self, text: str) -> None:
         if sys.stderr.isatty():
             print(text, file=sys.stderr, flush=True)
+
+
+def volume_names(sources: Sequence[Path]) -> list[str]:
+    """A name in the dock for each source: its own, numbered when two have the same. Names with a dot in front would
+    not be docked."""
+    names = [source.resolve().name.lstrip(".") or "recorder" for source in sources]
+    if len(set(names)) != len(names):
+        return [f"{name}-{number}" for number, name in enumerate(names, 1)]
+    return names
 
 
 if __name__ == "__main__":

@@ -24,7 +24,8 @@ usable_python() {
 missing_packages() {
   local pair
   for pair in "$@"; do
-    command -v "${pair%%:*}" >/dev/null 2>&1 || printf '%s\n' "${pair##*:}"
+    # daemons are in /usr/sbin, which is not in every user's PATH
+    PATH="$PATH:/usr/sbin:/sbin" command -v "${pair%%:*}" >/dev/null 2>&1 || printf '%s\n' "${pair##*:}"
   done
 }
 

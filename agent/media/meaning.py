@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, tzinfo
+from datetime import UTC, datetime, tzinfo
 
 from agent.media.exif import ExifFacts
 from agent.media.facts import GeoPoint, MediaFacts, StreamFacts
@@ -30,11 +30,18 @@ def claimed_start(facts: OriginalFacts, zone: tzinfo) -> TimeClaim | None:
     not record its own; what was assumed can be seen in the facts."""
     if isinstance(facts, MediaFacts):
         return None if facts.creation_time is None else TimeClaim(facts.creation_time, "container")
-    taken_at = facts.taken_at
-    if taken_at is None and facts.local_time is not None:
-        taken_at = facts.local_time.replace(tzinfo=zone).astimezone(UTC)
-    taken_at = taken_at or facts.gps_time
+    taken_at = facts.taken_at or _by_station_zone(facts, zone) or facts.gps_time
     return None if taken_at is None else TimeClaim(taken_at, "exif")
+
+
+def _by_station_zone(facts: ExifFacts, zone: tzinfo) -> datetime | None:
+    """None also for the first and the last hours of all time, which other zones cannot express."""
+    if facts.local_time is None:
+        return None
+    try:
+        return facts.local_time.replace(tzinfo=zone).astimezone(UTC)
+    except OverflowError:
+        return None
 
 
 def claimed_recorder(facts: OriginalFacts) -> Claim | None:

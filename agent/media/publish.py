@@ -43,9 +43,13 @@ def work_folder(output_folder: Path) -> Iterator[Path]:
 
 
 def remove_leftovers(output_folder: Path) -> None:
-    """Remove work folders of an earlier, killed process. Only while nothing is being rendered there."""
-    for folder in output_folder.glob(f"{WORK_PREFIX}*"):
-        shutil.rmtree(folder, ignore_errors=True)
+    """Remove what an earlier, killed process left: unfinished, or finished and never taken over. Only while nothing
+    is being rendered there. Raises OSError."""
+    for left in output_folder.iterdir():
+        if left.is_dir() and not left.is_symlink():
+            shutil.rmtree(left)
+        else:
+            left.unlink()
 
 
 def require_output(file: Path) -> None:

@@ -29,6 +29,13 @@ class MediaJobs(Database):
         """Count an attempt, before it starts: a job that ends the process is counted too."""
         self.execute("UPDATE media_jobs SET attempts = attempts + 1 WHERE manifest = ?", (str(manifest),))
 
+    def return_media_job(self, manifest: Digest) -> None:
+        """Take back the attempt just counted: it ended for reasons that have nothing to do with this original."""
+        self.execute(
+            "UPDATE media_jobs SET attempts = attempts - 1 WHERE manifest = ? AND attempts > 0",
+            (str(manifest),),
+        )
+
     def close_media_job(self, manifest: Digest, now: datetime) -> None:
         """Everything about this original is recorded. Its bytes may leave the spool once receipted."""
         self.execute(

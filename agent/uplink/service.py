@@ -214,6 +214,7 @@ class Uplink:
     def _forget(self, statement: Digest) -> None:
         self._uploads.forget(statement)
         self._questions.forget(statement)
+        self._bells.receipts.ring()
 
     def _remember_newest(self) -> None:
         note = self.watch.newest_note()

@@ -15,6 +15,7 @@ from protocol.enrolment import (
 )
 from protocol.enrolment_code import check_agencies
 from protocol.ids import parse_name
+from protocol.keyring import KeyRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +83,11 @@ def decide_enrolment(
         key_id=request.key_id,
         repeated=record.used_by is not None,
     )
+
+
+def stands_enrolled(record: KeyRecord, station: str, agency: str) -> bool:
+    """Whether the log needs no further entry: it has the key for this agency under this name, and not revoked."""
+    return (record.name, record.agency, record.revoked_index) == (station, agency, None)
 
 
 def _refuse(code: str, status: int, message: str) -> EnrolmentRefusal:

@@ -1,7 +1,8 @@
 """First trust over HTTP: the CA certificate for whoever asks, and the enrolment of a station that has a code.
 
-Order: the code is bound to the key, the enrolments are committed to the log, then the certificate is issued. Every
-step may be repeated by the same key, so a lost answer can be asked for again.
+Order: the certificate is made, which judges the request for it; the code is bound to the key; the enrolments are
+committed to the log; then the answer leaves. Every step may be repeated by the same key, so a lost answer can be
+asked for again.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from aiohttp import web
 
 from collector.ca import CertificateAuthority
 from collector.catalogue import Catalogue
-from collector.core.enrolment import CodeRecord, EnrolmentGrant, decide_enrolment
+from collector.core.enrolment import CodeRecord, EnrolmentGrant, decide_enrolment, stands_enrolled
 from collector.errors import CollectorError
 from collector.receipts import Receipts
 from collector.voice import Voice
@@ -79,8 +80,9 @@ class EnrolmentHandlers:
         wanted = EnrolmentRequest.from_bytes(await request.read())
         async with self._turn:
             grant = await self._grant(wanted)
+            certificate = self._authority.issue_station(wanted.csr_pem, grant.station, self._clock())
+            await asyncio.to_thread(self._codes.use, wanted.secret_hash, grant.key_id, self._clock())
             indices = [await self._enrol_for(grant, agency) for agency in grant.agencies]
-        certificate = self._authority.issue_station(wanted.csr_pem, grant.station, self._clock())
         proof = await self._receipts.items([0, *sorted(indices)])
         response = EnrolmentResponse(
             certificate_pem=certificate.decode(),
@@ -94,17 +96,15 @@ class EnrolmentHandlers:
         return web.Response(body=response.to_bytes(), content_type="application/json")
 
     async def _grant(self, wanted: EnrolmentRequest) -> EnrolmentGrant:
-        now = self._clock()
         record = await asyncio.to_thread(self._codes.find, wanted.secret_hash)
-        decision = decide_enrolment(wanted, record, now)
+        decision = decide_enrolment(wanted, record, self._clock())
         if not isinstance(decision, EnrolmentGrant):
             raise EnrolmentRefusedError(decision.code, decision.status, decision.message)
-        await asyncio.to_thread(self._codes.use, wanted.secret_hash, decision.key_id, now)
         return decision
 
     async def _enrol_for(self, grant: EnrolmentGrant, agency: str) -> int:
         record = await asyncio.to_thread(self._catalogue.key_record, grant.key_id, agency)
-        if record is not None and record.agency == agency:
+        if record is not None and stands_enrolled(record, grant.station, agency):
             return record.enrolled_index
         return await self._voice.say(
             Enrolled(

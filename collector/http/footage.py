@@ -7,6 +7,7 @@ one item within ``VIEWING`` is one event.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import OrderedDict
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -16,17 +17,25 @@ from aiohttp import web
 
 from collector.catalogue import Catalogue, KnownBytes
 from collector.core.access import Deny, Principal, decide_viewing_footage
+from collector.core.byte_ranges import ByteRange, RangeUnsatisfiableError, decide_range
 from collector.errors import CollectorError, NotAllowedError
 from collector.http.identity import principal_of
+from collector.http.problems import problem_response
 from collector.objects import ObjectClass, ObjectStore
 from collector.voice import Voice
 from protocol.digest import Digest
 from protocol.statements import Custody
 
+logger = logging.getLogger(__name__)
+
 VIEWING: Final = timedelta(minutes=15)
 
 _REMEMBERED_VIEWINGS: Final = 10_000
 _SAFE_INLINE: Final = frozenset({"video/mp4", "audio/mp4", "image/jpeg"})
+_PURPOSE: Final[dict[ObjectClass, Literal["original", "rendition"]]] = {
+    ObjectClass.ORIGINALS: "original",
+    ObjectClass.RENDITIONS: "rendition",
+}
 
 
 class FootageUnknownError(CollectorError):
@@ -45,6 +54,47 @@ class RangeError(CollectorError):
     fault = "caller"
 
 
+class Viewings:
+    """Puts viewings into the log. Viewers of one name are one viewer, also in requests at the same moment."""
+
+    def __init__(self, *, voice: Voice, clock: Callable[[], datetime]) -> None:
+        self._voice = voice
+        self._clock = clock
+        self._seen: OrderedDict[tuple[str, str, Digest], datetime] = OrderedDict()
+        self._recording: dict[tuple[str, str, Digest], asyncio.Task[None]] = {}
+
+    async def record(self, viewer: str, agency: str, cls: ObjectClass, digest: Digest) -> None:
+        """Returns when the viewing is in the log. Raises CollectorError: then nothing may be shown."""
+        key = (viewer, agency, digest)
+        seen = self._seen.get(key)
+        if seen is not None and self._clock() - seen < VIEWING:
+            return
+        recording = self._recording.get(key)
+        if recording is None:
+            recording = asyncio.create_task(self._say(viewer, agency, cls, digest), name="viewing")
+            self._recording[key] = recording
+            recording.add_done_callback(lambda _: self._recording.pop(key))
+        await asyncio.shield(recording)
+
+    async def _say(self, viewer: str, agency: str, cls: ObjectClass, digest: Digest) -> None:
+        header = self._voice.header(agency)
+        await self._voice.say(
+            Custody(
+                header=header,
+                event="viewed",
+                item=digest,
+                item_name=cls.value,
+                actor=viewer,
+                details={"purpose": "api"},
+            )
+        )
+        key = (viewer, agency, digest)
+        self._seen[key] = header.issued_at
+        self._seen.move_to_end(key)
+        if len(self._seen) > _REMEMBERED_VIEWINGS:
+            self._seen.popitem(last=False)
+
+
 class FootageHandlers:
     """GET and HEAD of bytes."""
 
@@ -57,10 +107,8 @@ class FootageHandlers:
         catalogue: Catalogue,
     ) -> None:
         self._objects = objects
-        self._voice = voice
-        self._clock = clock
+        self._viewings = Viewings(voice=voice, clock=clock)
         self._catalogue = catalogue
-        self._viewings: OrderedDict[tuple[str, str, Digest], datetime] = OrderedDict()
 
     async def original(self, request: web.Request) -> web.StreamResponse:
         return await self._serve(request, ObjectClass.ORIGINALS)
@@ -73,80 +121,87 @@ class FootageHandlers:
         digest = Digest.parse(request.match_info["digest"])
         footage = await self._find(principal, cls, digest)
         size_bytes = (await self._objects.stat(footage.agency, cls, digest)).size_bytes
-        etag = f'"{digest}"'
-        if request.headers.get("If-None-Match") == etag:
-            return web.Response(status=304, headers={"ETag": etag})
-        start, length = _range(request, size_bytes, etag)
-        response = web.StreamResponse(
-            status=200 if length == size_bytes else 206, headers=_headers(footage, digest, etag)
-        )
-        response.content_length = length
-        if response.status == 206:
-            response.headers["Content-Range"] = f"bytes {start}-{start + length - 1}/{size_bytes}"
-        if request.method != "HEAD":
-            await self._record_viewing(principal, cls, digest, footage)
+        headers = _headers(footage, digest)
+        if _has_it_already(request, digest):
+            return web.Response(status=304, headers={"ETag": headers["ETag"]})
+        try:
+            wanted = _wanted(request, headers["ETag"], size_bytes)
+        except RangeUnsatisfiableError as error:
+            refusal = problem_response(RangeError(str(error)))
+            refusal.headers["Content-Range"] = f"bytes */{size_bytes}"
+            return refusal
+        response = _response(headers, wanted, size_bytes)
+        if request.method == "HEAD":
+            await response.prepare(request)
+            return response
+        await self._viewings.record(principal.name, footage.agency, cls, digest)
+        return await self._send(request, response, footage.agency, cls, digest, wanted)
+
+    async def _send(
+        self,
+        request: web.Request,
+        response: web.StreamResponse,
+        agency: str,
+        cls: ObjectClass,
+        digest: Digest,
+        wanted: ByteRange | None,
+    ) -> web.StreamResponse:
+        """Once the head is out, a failure can only be told by cutting the connection."""
+        start, length = (wanted.start, wanted.length) if wanted else (0, None)
         await response.prepare(request)
-        if request.method != "HEAD":
-            async for block in self._objects.open_range(footage.agency, cls, digest, start, length):
+        try:
+            async for block in self._objects.open_range(agency, cls, digest, start, length):
                 await response.write(block)
-        await response.write_eof()
+            await response.write_eof()
+        except ConnectionError:
+            pass  # the viewer has gone, as players do
+        except CollectorError as error:
+            logger.error("footage.cut_short code=%s digest=%s", error.code, digest)
+            if request.transport is not None:
+                request.transport.abort()
         return response
 
     async def _find(self, principal: Principal, cls: ObjectClass, digest: Digest) -> KnownBytes:
         decision = decide_viewing_footage(principal)
         if isinstance(decision, Deny):
             raise NotAllowedError(decision.message)
-        purpose: Literal["original", "rendition"] = (
-            "original" if cls is ObjectClass.ORIGINALS else "rendition"
-        )
-        found = await asyncio.to_thread(self._catalogue.known_bytes, purpose, digest, decision.agencies)
+        found = await asyncio.to_thread(self._catalogue.known_bytes, _PURPOSE[cls], digest, decision.agencies)
         if found is None:
             raise FootageUnknownError("no such original or rendition is known to you")
         return found
 
-    async def _record_viewing(
-        self, principal: Principal, cls: ObjectClass, digest: Digest, footage: KnownBytes
-    ) -> None:
-        now, key = self._clock(), (principal.name, footage.agency, digest)
-        seen = self._viewings.get(key)
-        if seen is not None and now - seen < VIEWING:
-            return
-        event = Custody(
-            header=self._voice.header(footage.agency),
-            event="viewed",
-            item=digest,
-            item_name=cls.value,
-            actor=principal.name,
-            details={"purpose": "api"},
-        )
-        await self._voice.say(event)
-        self._viewings[key] = now
-        self._viewings.move_to_end(key)
-        if len(self._viewings) > _REMEMBERED_VIEWINGS:
-            self._viewings.popitem(last=False)
+
+def _has_it_already(request: web.Request, digest: Digest) -> bool:
+    return any(tag.value in ("*", str(digest)) for tag in request.if_none_match or ())
 
 
-def _range(request: web.Request, size_bytes: int, etag: str) -> tuple[int, int]:
-    """First byte and length to send (RFC 9110 §14): one range or the whole."""
-    if request.headers.get("If-Range", etag) != etag:
-        return 0, size_bytes
-    try:
-        asked = request.http_range
-    except ValueError as error:
-        raise RangeError("one range of bytes can be asked for") from error
-    start, stop, _ = asked.indices(size_bytes)
-    if asked.start is not None and (start >= size_bytes or stop <= start) and "Range" in request.headers:
-        raise RangeError(f"the file has {size_bytes} bytes")
-    return start, stop - start
+def _wanted(request: web.Request, etag: str, size_bytes: int) -> ByteRange | None:
+    """Ranges are for GET, and only for the file the caller has the beginning of (If-Range)."""
+    if request.method != "GET" or request.headers.get("If-Range", etag) != etag:
+        return None
+    return decide_range(request.headers.get("Range"), size_bytes)
 
 
-def _headers(footage: KnownBytes, digest: Digest, etag: str) -> dict[str, str]:
+def _response(headers: dict[str, str], wanted: ByteRange | None, size_bytes: int) -> web.StreamResponse:
+    response = web.StreamResponse(status=200 if wanted is None else 206, headers=headers)
+    response.content_length = size_bytes
+    if wanted is not None:
+        last = wanted.start + wanted.length - 1
+        response.content_length = wanted.length
+        response.headers["Content-Range"] = f"bytes {wanted.start}-{last}/{size_bytes}"
+    return response
+
+
+def _headers(footage: KnownBytes, digest: Digest) -> dict[str, str]:
+    """What recorders wrote is hostile: types a browser might run are downloads, and nothing runs in their place."""
     safe = footage.media_type in _SAFE_INLINE
     return {
         "Accept-Ranges": "bytes",
-        "ETag": etag,
+        "ETag": f'"{digest}"',
         "Content-Type": footage.media_type if safe else "application/octet-stream",
         "Content-Disposition": f'{"inline" if safe else "attachment"}; filename="{digest.hex[:16]}"',
+        "Content-Security-Policy": "default-src 'none'; media-src 'self'; img-src 'self'; sandbox",
+        "Cross-Origin-Resource-Policy": "same-origin",
         "X-Content-Type-Options": "nosniff",
         "Cache-Control": "private, no-store",
     }

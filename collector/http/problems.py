@@ -98,5 +98,6 @@ def _answer(status: int, code: str, detail: str, members: Mapping[str, object]) 
         "code": code,
         **members,
     }
-    text = json.dumps(body, ensure_ascii=False)
-    return web.Response(status=status, text=text, content_type=PROBLEM_CONTENT_TYPE)
+    # headers that are no UTF-8 may be quoted in a detail: lone surrogates, which UTF-8 cannot say
+    data = json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
+    return web.Response(status=status, body=data, content_type=PROBLEM_CONTENT_TYPE, charset="utf-8")

@@ -29,7 +29,7 @@ class LogForkError(CollectorError):
 
 
 class LogMissingError(CollectorError):
-    """There is no log here yet, or its files cannot be read."""
+    """There is no log here yet, or one of its files is missing."""
 
     code = "log-missing"
 
@@ -65,11 +65,12 @@ class TileFiles:
         self._put(self.folder / _VKEY, line)
 
     def read(self, tile: Tile) -> bytes:
-        """The content of a tile that exists. Raises LogMissingError."""
-        try:
-            return self._files.read(self.folder / tile.path, 0, _LARGEST_BUNDLE_BYTES)
-        except OSError as error:
-            raise LogMissingError(f"{tile.path} of the log cannot be read") from error
+        """The content of a tile that exists. Raises LogMissingError, StorageError."""
+        with storage_errors("reading a tile of the log"):
+            try:
+                return self._files.read(self.folder / tile.path, 0, _LARGEST_BUNDLE_BYTES)
+            except FileNotFoundError as error:
+                raise LogMissingError(f"the log has no {tile.path}") from error
 
     def write(self, tiles: Mapping[Tile, bytes]) -> None:
         """Make all of them durable, in the order given.

@@ -30,7 +30,7 @@ def test_a_collector_that_was_away_for_the_whole_offload_gets_everything_afterwa
 ) -> None:
     card = make_card(tmp_path / "ZFY0001", [12 * MIB, 3 * MIB, *[400_000] * 6], seed=1)
     site.enrol()
-    site.collector.child.end()
+    assert site.collector.child.end() == 0
     site.station.start()
     bay = site.station.dock(card)
     tile = wait_until(
@@ -171,7 +171,7 @@ async def test_a_line_that_is_cut_again_and_again_delivers_everything_once(
             wait_until, lambda: http.happened.is_set(), "the first cut", watch=site.children
         )
         await asyncio.to_thread(site.wait_done)
-        await asyncio.to_thread(site.station.child.end)
+        assert await asyncio.to_thread(site.station.child.end) == 0
     audit_site(site, files_of(card))
 
 
@@ -203,7 +203,7 @@ async def test_a_network_that_is_away_for_a_while_is_waited_for(site: Site, tmp_
         for proxy in line:
             proxy.refusing = False
         await asyncio.to_thread(site.wait_done)
-        await asyncio.to_thread(site.station.child.end)
+        assert await asyncio.to_thread(site.station.child.end) == 0
     audit_site(site, files_of(card))
 
 

@@ -40,6 +40,7 @@ COLLECTOR_SEED = b"c" * 32
 STATION_SEED = b"s" * 32
 OTHER_SEED = b"o" * 32
 VISIT = "5" * 32
+_PURPOSES = {"inventory": "listing", "manifest": "original", "rendition": "rendition"}
 
 
 def header(number: int = 0, *, agency: str = AGENCY, signer: str = STATION) -> Header:
@@ -134,7 +135,7 @@ def stored(promise: Promise, of: Digest, number: int = 5) -> Stored:
         header=header(number, agency=promise.header.agency, signer=COLLECTOR),
         digest=digest,
         size_bytes=size_bytes,
-        purpose="original",
+        purpose=_PURPOSES[promise.kind],
         statement=of,
         stored_at=NOW,
     )

@@ -51,7 +51,11 @@ def backlog(*, statements: int = 0, deliveries: int = 0, media_jobs: int = 0) ->
 
 
 def taken(
-    *bays: BayStatus, owes: Backlog | None = None, state: UplinkState | None = None, connected: bool = True
+    *bays: BayStatus,
+    owes: Backlog | None = None,
+    state: UplinkState | None = None,
+    connected: bool = True,
+    obstacle: str | None = None,
 ) -> Snapshot:
     return snapshot(
         station="s1",
@@ -61,6 +65,7 @@ def taken(
         uplink=state or UplinkState(lambda: NOW),
         broker_connected=connected,
         working=None,
+        obstacle=obstacle,
     )
 
 
@@ -97,6 +102,11 @@ def test_the_station_says_how_it_stands_with_the_collector() -> None:
     assert "汇聚端已连接" in format_lines(taken(state=answering))[-1]
     away.fork_evidence = Path("contradictions/fork-1")
     assert "前后矛盾" in format_lines(taken(state=away))[-1]
+
+
+def test_what_keeps_renditions_from_being_made_is_shown() -> None:
+    assert "转码暂停" not in format_lines(taken())[-1]
+    assert "转码暂停（no sandbox here）" in format_lines(taken(obstacle="no sandbox here"))[-1]
 
 
 def test_a_recorder_with_a_hostile_name_cannot_drive_the_terminal() -> None:

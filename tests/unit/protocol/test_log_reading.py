@@ -134,7 +134,7 @@ def test_another_entry_at_a_wanted_index_is_refused() -> None:
 @pytest.mark.parametrize("size", [1, 3, 5])
 def test_a_checkpoint_of_another_history_is_a_fork(size: int) -> None:
     fork = replace(grown(size).checkpoint, root=bytes(32))
-    with pytest.raises(ForkError, match=f"the first {size} entries"):
+    with pytest.raises(ForkError, match=f"the first {size} entries|two logs of {size} entries"):
         check_entries(grown().copy(), [grown().checkpoint, fork], {})
 
 

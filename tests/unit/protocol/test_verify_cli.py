@@ -173,7 +173,7 @@ def test_another_logs_key_is_refused(files: EvidenceFiles, report: Report, key: 
 
 def test_a_log_with_another_history_is_refused(files: EvidenceFiles, report: Report, tmp_path: Path) -> None:
     other = replace(files, log=write_log(tmp_path / "other", Story(content=b"rewritten").log))
-    assert failure(report(other.arguments())) == ("log-history", "proof-invalid")
+    assert failure(report(other.arguments())) == ("log-history", "log-forked")
 
 
 def test_a_log_that_ends_before_the_receipt_asks_for_a_newer_copy(report: Report, tmp_path: Path) -> None:
@@ -220,7 +220,7 @@ def test_a_checkpoint_of_another_size_needs_the_log_to_compare(report: Report, t
     assert report(grown.arguments())[0] == 0
     without_log = [*files.bare_arguments(), "--checkpoint", str(files.checkpoint)]
     assert failure(report(without_log)) == ("witness", "chain-broken")
-    assert failure(report(files.arguments())) == ("witness", "log-forked")
+    assert failure(report(files.arguments())) == ("witness", "proof-invalid")
 
 
 @pytest.mark.parametrize("width", [None, 3])
