@@ -42,6 +42,8 @@ class CollectorConfig:
     def __post_init__(self) -> None:
         if not self.agencies or not self.names:
             raise ConfigError("at least one agency and one host name are needed")
+        for text in (self.host, *self.names):
+            _quote(text)
         try:
             parse_name(self.name, "name")
             for agency in self.agencies:

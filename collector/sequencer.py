@@ -188,23 +188,22 @@ class Sequencer:
     # --- what the log says already; in a worker thread ---------------------------------------------------------
 
     def _plan(self, candidates: Sequence[Candidate], next_index: int) -> BatchPlan:
+        signers = {(candidate.entry.key_id, candidate.entry.agency) for candidate in candidates}
+        records = {signer: self._catalogue.key_record(*signer) for signer in signers}
         places = self._catalogue.entry_indices(
             [(candidate.entry.key_id, candidate.id) for candidate in candidates]
         )
-        questions = [
-            self._question(candidate, places.get((candidate.entry.key_id, candidate.id)))
-            for candidate in candidates
-        ]
+        questions = []
+        for candidate in candidates:
+            record = records[candidate.entry.key_id, candidate.entry.agency]
+            place = places.get((candidate.entry.key_id, candidate.id))
+            if place is None and isinstance(candidate.statement, Stored):
+                place = self._stored_index(candidate.statement, record)
+            questions.append(Question(candidate=candidate, record=record, known_index=place))
         plan = plan_batch(questions, next_index=next_index, now=self._clock())
         for candidate in plan.implausible:
             logger.warning("admission.implausible_time station=%s", candidate.statement.header.signer)
         return plan
-
-    def _question(self, candidate: Candidate, place: int | None) -> Question:
-        record = self._catalogue.key_record(candidate.entry.key_id, candidate.entry.agency)
-        if place is None and isinstance(candidate.statement, Stored):
-            place = self._stored_index(candidate.statement, record)
-        return Question(candidate=candidate, record=record, known_index=place)
 
     def _stored_index(self, statement: Stored, record: KeyRecord | None) -> int | None:
         """Where the same promise is answered already. Only collectors' keys do that: a station that says

@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -44,7 +45,7 @@ PAINT = "\x00\x1b[2J\u202e" * 150
 BETAS = b"footage of the other agency " * 50
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Field:
     """A collector for two agencies with a station each; beta holds one clip."""
 
@@ -55,6 +56,7 @@ class Field:
     betas_inventory: Digest
     betas_visit: str
 
+    @cache  # noqa: B019 - one field lives as long as the module's tests
     def token(self, agency: str, *scopes: str) -> str:
         wanted = [argument for scope in scopes for argument in ("--scope", scope)]
         folder = str(self.collector.folder)
@@ -451,6 +453,11 @@ def test_statements_with_every_value_at_its_edge_harm_neither_log_nor_queries_no
         problem=Problem(code="\x00" * 64, detail=PAINT),
     )
     said: list[Statement] = [alpha.inventory(header=alpha.header(at=LAST)), listed, clip, facts, unmade]
+    marks: list[dict[str, str | int]] = [
+        {"row": MOST, "code": PAINT},
+        {"row": -1, "code": 5},
+        {"row": "0", "\x00" * 5000: "y"},
+    ]
     said += [
         Custody(
             header=alpha.header(),
@@ -460,7 +467,7 @@ def test_statements_with_every_value_at_its_edge_harm_neither_log_nor_queries_no
             actor=PAINT,
             details=details,
         )
-        for details in ({"row": MOST, "code": PAINT}, {"row": -1, "code": 5}, {"row": "0", "\x00" * 5000: "y"})
+        for details in marks
     ]
     assert {result["outcome"] for result in alpha.say(*said)} == {"admitted"}
     token = field.token("alpha", "clips:read")

@@ -25,7 +25,7 @@ class Door:
     """A server behind ``listening`` with one route that waits to be let go and one that reads a body."""
 
     def __init__(self, folder: Path, connections: Connections) -> None:
-        self.trust = TrustFolder(folder)
+        self.trust = TrustFolder(path=folder)
         self.trust.prepare(["127.0.0.1"], datetime.now(UTC))
         self.connections = connections
         self.port = free_port()

@@ -57,7 +57,7 @@ def test_help_is_given() -> None:
     assert b"enroll" in command("--help").stdout
 
 
-@pytest.mark.parametrize("code", ["", "abc", "zhilu1:xyz", "执法"])
+@pytest.mark.parametrize("code", ["", "执法"])
 def test_a_bad_code_is_refused_wherever_it_comes_from(tmp_path: Path, code: str) -> None:
     assert refused("enroll", "--data", tmp_path, code) == CodeInvalidError.code
     assert refused("enroll", "--data", tmp_path, "-", stdin=code.encode() + b"\n") == CodeInvalidError.code
