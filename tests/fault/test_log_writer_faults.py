@@ -102,17 +102,17 @@ def test_failed_call_never_forks_the_log(before: int, size: int, performs: bool,
 
 @pytest.mark.parametrize("performs", [False, True])
 def test_what_a_reload_took_up_survives_a_power_cut(performs: bool) -> None:
-    """A process killed between renaming the checkpoint and syncing its folder leaves a checkpoint that is visible
-    and not durable. Whoever publishes it must not lose it: the next writer would sign another one of that size."""
+    """Between renaming the checkpoint and syncing its folder it is visible and not durable. Whoever publishes it must
+    not lose it: the next writer would sign another one of that size."""
     last = calls_of_an_append(1, 3) - 1
     files = FailingFiles()
-    open_writer(files).append(ENTRIES_MADE[:1])
     writer = open_writer(files)
+    writer.append(ENTRIES_MADE[:1])
     files.plan(last, performs=performs)
     with pytest.raises(StorageError):
         writer.append(ENTRIES_MADE[1:4])
-    restarted = open_writer(files)
-    published = [restarted.checkpoint]
+    writer.reload()
+    published = [writer.checkpoint]
     assert published[0].size == 4
     files.power_on()
     again = open_writer(files)
