@@ -23,6 +23,7 @@ from agent.errors import AgentError
 from agent.keys.store import FileKeyStore
 from agent.logs import log_to_stderr
 from agent.status import fit, format_lines, load_status
+from agent.stopping import stop_in_time
 from protocol.enrolment import EnrolmentResponse
 from protocol.enrolment_code import MAX_CODE_CHARS, EnrolmentCode
 from protocol.enrolment_proof import verify_enrolment_proof
@@ -117,7 +118,7 @@ def _run(options: argparse.Namespace) -> int:
 async def _serve(config: AgentConfig, *, as_json: bool) -> None:
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, stop_in_time, stop)
     await run(config, stop, None if as_json else _Console().show)
 
 

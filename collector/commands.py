@@ -23,6 +23,7 @@ from collector.founding import found
 from collector.keys import CollectorKeys
 from collector.logs import log_to_stderr
 from collector.registers import Registers
+from collector.stopping import stop_in_time
 from protocol.enrolment_code import EnrolmentCode
 from protocol.errors import ProtocolError
 from protocol.note import SignerKey, VerifierKey
@@ -81,7 +82,7 @@ def _run(options: argparse.Namespace) -> int:
 async def _serve(config: CollectorConfig) -> None:
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, stop_in_time, stop)
     await run(config, stop, _announce)
 
 

@@ -24,10 +24,10 @@ from protocol.topics import Channel, Topic
 
 logger = logging.getLogger(__name__)
 
-MAX_STATUS_BYTES: Final = 16_384
-"""A status is a few lines about each bay; it is kept in memory for every station."""
+MAX_STATUS_BYTES: Final = 65_536
+"""A status has some 700 bytes for each bay, and the largest stations have 32; kept in memory for every station."""
 
-MAX_STATIONS: Final = 10_000
+MAX_STATIONS: Final = 2_000
 """Stations whose status is kept: the agency in a topic is the sender's choice, so there is no other bound."""
 
 _AT_ONCE: Final = 256

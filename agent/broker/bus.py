@@ -1,8 +1,9 @@
 """The station's MQTT 5 connection over paho-mqtt.
 
 paho runs on its own thread. Its callbacks only hand events to the event loop (``call_soon_threadsafe``), in order;
-all state but ``_generation`` belongs to the loop. The queue needs no further bound: the broker sends at most
-``RECEIVE_MAXIMUM`` messages that are not acknowledged, and QoS 0, which knows no such limit, is not accepted.
+all state but ``_generation`` and ``_stopping`` belongs to the loop. The queue needs no further bound: the broker
+sends at most ``RECEIVE_MAXIMUM`` messages that are not acknowledged, and QoS 0, which knows no such limit, is not
+accepted.
 """
 
 from __future__ import annotations
@@ -75,6 +76,7 @@ class MqttBus:
         self._presence = presence
         self._generation = 0
         self._generation_lock = threading.Lock()
+        self._stopping = False
         self._pending: dict[int, asyncio.Future[ReasonCode]] = {}
         self._queue: asyncio.Queue[ReceivedMessage | None] = asyncio.Queue()
         self._connected = asyncio.Event()
@@ -113,6 +115,7 @@ class MqttBus:
         self._client.loop_start()
 
     async def stop(self) -> None:
+        self._stopping = True
         self._connected.clear()  # an end that was asked for is not reported as a loss
         # the broker says "offline" for us: the same words whether the station stops, dies or loses its line
         self._client.disconnect(ReasonCode(PacketTypes.DISCONNECT, "Disconnect with will message"))
@@ -206,6 +209,9 @@ class MqttBus:
     ) -> None:
         if reason.is_failure:
             _log.warning("broker refused the connection", extra={"reason": str(reason)})
+            return
+        if self._stopping:  # asked to stop while it was connecting: paho goes on otherwise
+            self._client.disconnect()
             return
         self._client.publish(self._presence.topic, self._presence.online, qos=1, retain=True)
         self._subscribe()

@@ -110,7 +110,9 @@ class Station:
 
     def _publish(self, purpose: Purpose, content: bytes) -> Digest:
         digest = Digest.of(content)
-        self.spool.path(purpose, digest).write_bytes(content)
+        path = self.spool.path(purpose, digest)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
         return digest
 
     def wait_for_nothing(self) -> None:
