@@ -111,8 +111,21 @@ def _verify_enrolled(code: EnrolmentCode, response: EnrolmentResponse, public_ke
 
 
 def _run(options: argparse.Namespace) -> int:
-    asyncio.run(_serve(AgentConfig.load(options.data.resolve()), as_json=options.json))
+    try:
+        asyncio.run(_serve(AgentConfig.load(options.data.resolve()), as_json=options.json))
+    finally:
+        _let_go_of_stdout()
     return 0
+
+
+def _let_go_of_stdout() -> None:
+    """What is still buffered for a reader that has gone must not decide the exit code (Python's would be 120)."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 async def _serve(config: AgentConfig, *, as_json: bool) -> None:
