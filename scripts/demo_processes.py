@@ -58,6 +58,10 @@ class Child:
                 stdin=subprocess.DEVNULL,
             )
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def check(self) -> None:
         """Raises DemoError when it has ended."""
         if self._process.poll() is not None:
