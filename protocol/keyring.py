@@ -14,7 +14,9 @@ from protocol.errors import AgencyNotAllowedError, ChainError, EnrolmentError, R
 from protocol.ids import COLLECTOR
 from protocol.statements import Custody, Enrolled, Revoked, Statement
 
-_STATION_KINDS: Final = frozenset({"inventory", "manifest", "media", "rendition"})
+_STATION_KINDS: Final = frozenset(
+    {"inventory", "manifest", "media", "rendition", "release-intent", "released"}
+)
 _COLLECTOR_KINDS: Final = frozenset({"enrolled", "revoked", "stored"})
 _STATION_EVENTS: Final = frozenset({"unreadable"})
 

@@ -32,9 +32,13 @@ from protocol.statements import (
     Enrolled,
     Header,
     Inventory,
+    KeptRow,
     Manifest,
     Media,
     RecorderClock,
+    Released,
+    ReleaseIntent,
+    ReleaseItem,
     Rendered,
     Rendition,
     Revoked,
@@ -197,6 +201,26 @@ def revoked() -> Revoked:
     )
 
 
+def release_intent(of: Digest, original: Digest) -> ReleaseIntent:
+    return ReleaseIntent(
+        header=_header(9),
+        visit=VISIT,
+        inventory=of,
+        generation="5f2c/2049/12",
+        items=(ReleaseItem(row=0, manifest=original, digest=Digest.of(CLIP), stored_index=4),),
+    )
+
+
+def released(of: Digest) -> Released:
+    return Released(
+        header=_header(10),
+        visit=VISIT,
+        intent=of,
+        inventory_after=Digest.of(b"another inventory"),
+        kept=(KeptRow(row=0, code="file-changed"),),
+    )
+
+
 @dataclass(slots=True)
 class _Story:
     """Statements in log order, then the log made of them."""
@@ -285,6 +309,7 @@ def vectors() -> dict[str, bytes]:
     story.tell(rendition(manifest_id), STATION_SEED)
     story.tell(custody(), COLLECTOR_SEED)
     story.tell(revoked(), COLLECTOR_SEED)
+    intent = sign_statement(release_intent(inventory_id, manifest_id), STATION_SEED)
     return {
         "clip.mp4": CLIP,
         "listing.jsonl": listing(),
@@ -292,6 +317,8 @@ def vectors() -> dict[str, bytes]:
             f"envelopes/{index}-{statement.kind}.json": envelope.to_bytes()
             for index, (statement, envelope) in enumerate(zip(story.statements, story.envelopes, strict=True))
         },
+        "envelopes/9-release-intent.json": intent.to_bytes(),
+        "envelopes/10-released.json": sign_statement(released(statement_id(intent)), STATION_SEED).to_bytes(),
         "entries/1-enrolled.json": story.entries()[1],
         "entries/3-manifest.json": story.entries()[3],
         **{f"log/{tile.path}": data for tile, data in story.log().tiles.items()},

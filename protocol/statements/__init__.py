@@ -13,6 +13,7 @@ from protocol.errors import MalformedError, UnknownKindError
 from protocol.statements.collector import Enrolled, Revoked, Stored
 from protocol.statements.custody import Custody
 from protocol.statements.frame import Header, Subject, encode, open_frame
+from protocol.statements.release import KeptRow, Released, ReleaseIntent, ReleaseItem
 from protocol.statements.station import (
     Inventory,
     Manifest,
@@ -23,10 +24,23 @@ from protocol.statements.station import (
     Rendition,
 )
 
-Statement: TypeAlias = Inventory | Manifest | Media | Rendition | Stored | Enrolled | Revoked | Custody
+_FromStations: TypeAlias = Inventory | Manifest | Media | Rendition | ReleaseIntent | Released
+Statement: TypeAlias = _FromStations | Stored | Enrolled | Revoked | Custody
 
 _KINDS: Final[dict[str, type[Statement]]] = {
-    kind.kind: kind for kind in (Inventory, Manifest, Media, Rendition, Stored, Enrolled, Revoked, Custody)
+    kind.kind: kind
+    for kind in (
+        Inventory,
+        Manifest,
+        Media,
+        Rendition,
+        ReleaseIntent,
+        Released,
+        Stored,
+        Enrolled,
+        Revoked,
+        Custody,
+    )
 }
 
 
@@ -69,10 +83,14 @@ __all__ = [
     "Enrolled",
     "Header",
     "Inventory",
+    "KeptRow",
     "Manifest",
     "Media",
     "Problem",
     "RecorderClock",
+    "ReleaseIntent",
+    "ReleaseItem",
+    "Released",
     "Rendered",
     "Rendition",
     "Revoked",

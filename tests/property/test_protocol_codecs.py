@@ -32,10 +32,14 @@ from protocol.statements import (
     Enrolled,
     Header,
     Inventory,
+    KeptRow,
     Manifest,
     Media,
     Problem,
     RecorderClock,
+    Released,
+    ReleaseIntent,
+    ReleaseItem,
     Rendered,
     Rendition,
     Revoked,
@@ -196,6 +200,33 @@ custody = st.builds(
     actor=texts,
     details=st.dictionaries(texts, texts | st.integers(-LARGEST, LARGEST), max_size=5),
 )
+release_items = st.builds(
+    ReleaseItem, row=st.integers(0, 2_000_000), manifest=digests, digest=digests, stored_index=counts
+)
+kept_rows = st.builds(KeptRow, row=st.integers(0, 2_000_000), code=texts)
+
+
+def rising(items: st.SearchStrategy[Any], *, least: int) -> st.SearchStrategy[tuple[Any, ...]]:
+    several = st.lists(items, min_size=least, max_size=5, unique_by=lambda item: item.row)
+    return several.map(lambda found: tuple(sorted(found, key=lambda item: item.row)))
+
+
+intents = st.builds(
+    ReleaseIntent,
+    header=of_stations,
+    visit=ids,
+    inventory=digests,
+    generation=texts,
+    items=rising(release_items, least=1),
+)
+releases = st.builds(
+    Released,
+    header=of_stations,
+    visit=ids,
+    intent=digests,
+    inventory_after=digests,
+    kept=rising(kept_rows, least=0),
+)
 statements: st.SearchStrategy[Statement] = st.one_of(
     inventories,
     manifests,
@@ -206,6 +237,8 @@ statements: st.SearchStrategy[Statement] = st.one_of(
     revocations,
     storings,
     custody,
+    intents,
+    releases,
 )
 
 

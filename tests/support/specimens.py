@@ -10,11 +10,23 @@ from protocol.canonical import canonical
 from protocol.claims import Claim, TimeClaim
 from protocol.digest import Digest
 from protocol.ids import COLLECTOR
-from protocol.statements import Custody, Media, Problem, RecorderClock, Statement, encode
+from protocol.statements import (
+    Custody,
+    KeptRow,
+    Media,
+    Problem,
+    RecorderClock,
+    Released,
+    ReleaseIntent,
+    ReleaseItem,
+    Statement,
+    encode,
+)
 from tests.support.evidence import (
     COLLECTOR_SEED,
     NOW,
     STATION_SEED,
+    VISIT,
     enrolled,
     header,
     inventory,
@@ -48,6 +60,19 @@ _CUSTODY: Final = Custody(
     item_name="original",
     actor="reviewer-7",
     details={"address": "192.0.2.7", "bytes": 1_000},
+)
+_INTENT: Final = ReleaseIntent(
+    header=header(13),
+    visit=VISIT,
+    inventory=_ID,
+    generation="boot/1/2",
+    items=(
+        ReleaseItem(row=0, manifest=_ID, digest=_ORIGINAL, stored_index=17),
+        ReleaseItem(row=5, manifest=_ID, digest=_ORIGINAL, stored_index=19),
+    ),
+)
+_RELEASED: Final = Released(
+    header=header(14), visit=VISIT, intent=_ID, inventory_after=Digest.of(b"inventory after"), kept=()
 )
 
 SPECIMENS: Final[dict[str, Statement]] = {
@@ -83,6 +108,9 @@ SPECIMENS: Final[dict[str, Statement]] = {
     "custody viewed": _CUSTODY,
     "custody unreadable": replace(_CUSTODY, header=header(12), event="unreadable", details={"row": 3}),
     "custody refused": replace(_CUSTODY, event="refused", details={}),
+    "release intent": _INTENT,
+    "released": _RELEASED,
+    "released but for one": replace(_RELEASED, kept=(KeptRow(row=5, code="file-changed"),)),
 }
 
 

@@ -183,6 +183,8 @@ def test_there_is_an_envelope_of_every_kind() -> None:
         "enrolled",
         "revoked",
         "custody",
+        "release-intent",
+        "released",
     }
 
 

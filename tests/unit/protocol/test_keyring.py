@@ -201,7 +201,7 @@ def test_a_collectors_key_is_not_revoked_for_a_single_agency() -> None:
 
 @pytest.mark.parametrize(("name", "statement"), SPECIMENS.items(), ids=SPECIMENS)
 def test_each_kind_has_its_role(name: str, statement: Statement) -> None:
-    of_stations = ("inventory", "manifest", "media", "rendition", "custody unreadable")
+    of_stations = ("inventory", "manifest", "media", "rendition", "release", "custody unreadable")
     assert required_role(statement) == ("station" if name.startswith(of_stations) else "collector")
 
 
