@@ -46,5 +46,8 @@ MAX_LISTING_ROWS: Final = 2_000_000
 MAX_ORIGINAL_BYTES: Final = 2**40
 """One original: 1 TiB, above what any recorder's file system or card holds."""
 
+MAX_BUNDLE_BYTES: Final = 67_108_864
+"""A bundle of small files, refused as a whole when one is wrong: 300 photographs, some seconds on a slow line."""
+
 MAX_SUBJECTS: Final = 16
 """Subjects of one statement; ours have one."""

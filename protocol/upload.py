@@ -18,7 +18,7 @@ from typing import Final
 
 from protocol.digest import Digest
 from protocol.errors import AgencyNotAllowedError, ProtocolError
-from protocol.limits import MAX_ORIGINAL_BYTES
+from protocol.limits import MAX_BUNDLE_BYTES, MAX_ORIGINAL_BYTES
 from protocol.upload_errors import (
     ChecksumMismatchError,
     ContentTypeError,
@@ -80,6 +80,7 @@ class Purpose(StrEnum):
     ORIGINAL = "original"
     RENDITION = "rendition"
     LISTING = "listing"
+    BUNDLE = "bundle"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,10 +190,13 @@ def decide_creation(headers: Mapping[str, str], *, agencies: Collection[str]) ->
         raise UploadHeaderError("concatenation is not offered")
     text = headers.get(UPLOAD_METADATA)
     pairs = parse_metadata(text)
+    purpose, size_bytes = _purpose(pairs.get("purpose")), _announced_length(headers)
+    if purpose is Purpose.BUNDLE:
+        _check_bundle_length(size_bytes)
     return Creation(
         agency=_agency(pairs.get("agency"), agencies),
-        purpose=_purpose(pairs.get("purpose")),
-        size_bytes=_announced_length(headers),
+        purpose=purpose,
+        size_bytes=size_bytes,
         declared=_declared(pairs.get("digest")),
         metadata=text or None,
     )
@@ -266,6 +270,13 @@ def _announced_length(headers: Mapping[str, str]) -> int | None:
     if (length is None) == (deferred is None):
         raise UploadHeaderError(f"exactly one of {UPLOAD_LENGTH} and {UPLOAD_DEFER_LENGTH} is needed")
     return _within_limit(length)
+
+
+def _check_bundle_length(length: int | None) -> None:
+    if length is None:
+        raise UploadHeaderError(f"a bundle announces its {UPLOAD_LENGTH}")
+    if length > MAX_BUNDLE_BYTES:
+        raise TooLargeError(f"a bundle has at most {MAX_BUNDLE_BYTES} bytes")
 
 
 def _final_length(headers: Mapping[str, str], known: int | None) -> int | None:

@@ -74,6 +74,12 @@ class TooLargeError(UploadError):
     status = 413
 
 
+class BundleMalformedError(UploadError):
+    """Not a bundle in its one byte form, or a member without the digest in its name; nothing of it was taken."""
+
+    code = "bundle-malformed"
+
+
 class TooManyUploadsError(UploadError):
     """The sender has too many uploads open; finish or delete some first."""
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from protocol.digest import Digest
 from protocol.errors import AgencyNotAllowedError, ProtocolError, UploadError
+from protocol.limits import MAX_BUNDLE_BYTES
 from protocol.upload import (
     CHECKSUM_BYTES,
     MAX_METADATA_CHARS,
@@ -101,6 +102,18 @@ def test_checksums_come_back(data: bytes, algorithm: str) -> None:
 def test_the_checksum_of_the_standards_example_is_read() -> None:
     checksum = Checksum.parse("sha1 Kq5sNclPz7QV2+lfQIuc6R7oRu0=")
     check_checksum(checksum, hashlib.sha1(b"hello world").digest())
+
+
+BUNDLE = {"Upload-Metadata": "purpose " + base64.b64encode(b"bundle").decode()}
+
+
+def test_a_bundle_announces_a_length_within_its_limit() -> None:
+    largest = {**BUNDLE, "Upload-Length": str(MAX_BUNDLE_BYTES)}
+    assert decide_creation(largest, agencies={"hz"}).purpose is Purpose.BUNDLE
+    with pytest.raises(TooLargeError):
+        decide_creation({**BUNDLE, "Upload-Length": str(MAX_BUNDLE_BYTES + 1)}, agencies={"hz"})
+    with pytest.raises(UploadHeaderError, match="Upload-Length"):
+        decide_creation({**BUNDLE, "Upload-Defer-Length": "1"}, agencies={"hz"})
 
 
 @given(st.binary(max_size=50))
