@@ -29,6 +29,8 @@ _T = TypeVar("_T")
 
 def canonical(value: object) -> bytes:
     """RFC 8785 bytes of a JSON value. Raises MalformedError for what JSON cannot say."""
+    if _is_plain(value):
+        return _PLAIN.encode(value).encode()
     try:
         return rfc8785.dumps(value)  # type: ignore[arg-type]
     except rfc8785.CanonicalizationError as error:
@@ -59,6 +61,34 @@ def parse_canonical(data: bytes, *, max_bytes: int, what: str) -> Json:
     if canonical(value) != data:
         raise MalformedError(f"{what} is not in canonical form (RFC 8785)")
     return value
+
+
+_PLAIN: Final = json.JSONEncoder(
+    sort_keys=True, ensure_ascii=False, separators=(",", ":"), check_circular=False
+)
+"""Writes a plain value as RFC 8785 does, five times as fast: the two differ in numbers with a fraction, in the order
+of names beyond the Basic Multilingual Plane, and in what they do with values that are not JSON."""
+
+
+def _is_plain(root: object) -> bool:
+    """Whether nothing is in the tree in which the fast writer and RFC 8785 could differ. Names are ASCII then."""
+    todo: list[object] = [root]
+    for value in todo:
+        if isinstance(value, str):
+            if not value.isascii() and _SURROGATE.search(value):
+                return False
+        elif isinstance(value, dict):
+            if not all(isinstance(name, str) and name.isascii() for name in value):
+                return False
+            todo.extend(value.values())
+        elif isinstance(value, list):
+            todo.extend(value)
+        elif isinstance(value, int):
+            if not -_MAX_INT <= value <= _MAX_INT:
+                return False
+        elif value is not None:
+            return False
+    return True
 
 
 def _object_without_duplicates(pairs: list[tuple[str, Json]]) -> dict[str, Json]:

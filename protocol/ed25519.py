@@ -7,6 +7,7 @@ where it enters the system. ``verify`` then gives every verifier the same answer
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 from typing import Final
 
 from nacl.bindings import crypto_core_ed25519_is_valid_point
@@ -18,6 +19,12 @@ from protocol.errors import KeyRejectedError, SignatureError
 PUBLIC_KEY_BYTES: Final = 32
 SEED_BYTES: Final = 32
 SIGNATURE_BYTES: Final = 64
+
+_OWN_KEYS: Final = 16
+"""Expanded signing keys kept: a process signs with one or two, and making one costs as much as two signatures."""
+
+_NAMES: Final = 4096
+"""Key names kept: every statement names one, a collector knows some thousand."""
 
 
 def check_public_key(raw: bytes) -> bytes:
@@ -33,6 +40,7 @@ def check_public_key(raw: bytes) -> bytes:
     return raw
 
 
+@lru_cache(_NAMES)
 def key_id(public: bytes) -> str:
     """The name of a key everywhere in the protocol: ``ed25519:`` and the SHA-256 of its 32 bytes in hex."""
     return f"ed25519:{hashlib.sha256(public).hexdigest()}"
@@ -58,6 +66,7 @@ def verify(public: bytes, message: bytes, signature: bytes) -> None:
         raise SignatureError(f"the signature does not verify under {key_id(public)}") from error
 
 
+@lru_cache(_OWN_KEYS)
 def _signing_key(seed: bytes) -> SigningKey:
     if len(seed) != SEED_BYTES:
         raise KeyRejectedError(f"an Ed25519 seed is {SEED_BYTES} bytes, not {len(seed)}")

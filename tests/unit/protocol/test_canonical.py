@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
+import rfc8785
+from hypothesis import given
+from hypothesis import strategies as st
 
 from protocol.canonical import Fields, canonical, parse_canonical, parse_json
 from protocol.digest import Digest
@@ -23,6 +27,33 @@ def fields(**members: object) -> Fields:
 
 def test_members_are_sorted_and_nothing_is_added_between() -> None:
     assert canonical({"b": [1, None, True], "a": "执"}) == '{"a":"执","b":[1,null,true]}'.encode()
+
+
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**54), 2**54)
+    | st.floats()
+    | st.text(st.characters(), max_size=8),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(json_values)
+def test_every_value_is_written_as_the_reference_writes_it(value: Any) -> None:
+    try:
+        expected = rfc8785.dumps(value)
+    except (rfc8785.CanonicalizationError, UnicodeEncodeError):
+        with pytest.raises(MalformedError):
+            canonical(value)
+    else:
+        assert canonical(value) == expected
+
+
+@given(st.text(st.characters(max_codepoint=0x2FF), max_size=6), st.characters(max_codepoint=0x20))
+def test_control_characters_are_escaped_as_the_reference_escapes_them(text: str, control: str) -> None:
+    assert canonical({"a": text + control + '"\\/\x7f'}) == rfc8785.dumps({"a": text + control + '"\\/\x7f'})
 
 
 @pytest.mark.parametrize(
