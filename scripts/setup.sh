@@ -1,5 +1,5 @@
 # Sourced by demo, test and bench: makes .venv at the project's root from uv.lock and sees to system packages.
-# usage: setup PURPOSE EXTRA_UV_ARGS...   with PURPOSE demo or test
+# usage: setup PURPOSE EXTRA_UV_ARGS...   with PURPOSE demo, test or bench
 # Quiet unless something has to be done; then it says what, on standard error.
 
 UV_VERSION=0.13.9
@@ -7,6 +7,7 @@ UV_VERSION=0.13.9
 # "command:package" pairs; a command that is there needs no package.
 DEMO_NEEDS=(ffmpeg:ffmpeg mosquitto:mosquitto bwrap:bubblewrap setpriv:util-linux)
 TEST_NEEDS=(mosquitto_pub:mosquitto-clients signify-openbsd:signify-openbsd openssl:openssl go:golang-go node:nodejs npm:npm chromium:chromium)
+BENCH_NEEDS=(rsync:rsync nginx:nginx-core stunnel:stunnel4 rclone:rclone curl:curl openssl:openssl)
 
 say() { printf '%s\n' "$*" >&2; }
 
@@ -47,6 +48,7 @@ setup() {
   root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
   needs=("${DEMO_NEEDS[@]}")
   [ "$purpose" = test ] && needs+=("${TEST_NEEDS[@]}")
+  [ "$purpose" = bench ] && needs+=("${BENCH_NEEDS[@]}")
   mapfile -t packages < <(missing_packages "${needs[@]}")
   if [ "$purpose" = test ] && [ ! -d /usr/share/gocode/src/golang.org/x/mod/sumdb ]; then
     packages+=(golang-golang-x-mod-dev)

@@ -21,7 +21,9 @@ from tests.support.specimens import SPECIMENS
 ROOT: Final = Path(__file__).parents[2]
 ARCHITECTURE: Final = ROOT / "docs" / "architecture.md"
 
-_NOT_OURS: Final = frozenset({".venv", ".tools", ".git", ".pytest_cache", "node_modules", "demo-data"})
+_NOT_OURS: Final = frozenset(
+    {".venv", ".tools", ".git", ".pytest_cache", "node_modules", "demo-data", "bench-data"}
+)
 _MODULE: Final = re.compile(r"`((?:agent|collector|protocol|firmware_profiles|scripts)/[\w/]+\.(?:py|sql))`")
 _LINK: Final = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)|!\[[^\]]*\]\(([^)\s]+)\)")
 _FENCE: Final = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)

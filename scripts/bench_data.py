@@ -1,0 +1,136 @@
+"""The data sets of the bench: files as recorders write them, each with its own digest, made once and used again.
+
+Clips are H.264 in MP4: one piece of encoded footage repeated to full length, so that making 4 GB takes a minute and
+not an hour. Photos are JPEG; each differs from the others by a comment behind its first marker.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+_MB: Final = 1_000_000
+_CLIP_BYTES: Final = 100 * _MB
+_PHOTO_BYTES: Final = 200_000
+_PHOTOS_IN_FOLDER: Final = 1000
+_FIRST_SHOT: Final = datetime(2026, 3, 2, 8, 0, 0)  # noqa: DTZ001 - what a recorder's clock shows
+_SEED_SECONDS: Final = 10
+_SEED_MBIT: Final = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataSet:
+    """Files below one folder, which is docked as a volume and given to the peers."""
+
+    name: str
+    folder: Path
+
+    @property
+    def files(self) -> Sequence[Path]:
+        return sorted(path for path in self.folder.rglob("*") if path.is_file())
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(path.stat().st_size for path in self.files)
+
+
+def clips(root: Path, *, share: float) -> DataSet:
+    """Forty clips of ``share`` × 100 MB."""
+    size_bytes = int(_CLIP_BYTES * share)
+
+    def make(folder: Path) -> None:
+        seed = folder / "seed.mp4"
+        _make_seed(seed)
+        repeats = max(0, size_bytes // seed.stat().st_size)
+        for number in range(40):
+            _repeat(seed, repeats, folder / _clip_name(number), number, size_bytes)
+        seed.unlink()
+
+    return _made(root, f"clips-{size_bytes // _MB}mb", make)
+
+
+def photos(root: Path, *, share: float) -> DataSet:
+    """``share`` × 20,000 photos of 200 KB."""
+    count = int(20_000 * share)
+
+    def make(folder: Path) -> None:
+        picture = _make_picture(folder / "picture.jpg")
+        for number in range(count):
+            images = folder / "DCIM" / f"{100 + number // _PHOTOS_IN_FOLDER}MEDIA"
+            images.mkdir(parents=True, exist_ok=True)
+            name = f"MEDI{number % _PHOTOS_IN_FOLDER:04}.JPG"
+            (images / name).write_bytes(_numbered(picture, number))
+
+    return _made(root, f"photos-{count}", make)
+
+
+def one_clip(root: Path, *, size_bytes: int) -> DataSet:
+    """One sparse file: nothing to store, everything to read."""
+
+    def make(folder: Path) -> None:
+        with open(folder / _clip_name(0), "wb") as file:
+            file.truncate(size_bytes)
+
+    return _made(root, f"one-clip-{size_bytes // _MB}mb", make)
+
+
+def _made(root: Path, name: str, make: object) -> DataSet:
+    assert callable(make)
+    folder = root / name
+    if not folder.exists():
+        scratch = root / f".{name}"
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir(parents=True)
+        make(scratch)
+        os.sync()
+        scratch.rename(folder)
+    return DataSet(name=name, folder=folder)
+
+
+def _clip_name(number: int) -> str:
+    shot = _FIRST_SHOT + timedelta(minutes=number)
+    return f"ZFY0001_031415_{shot:%Y%m%d%H%M%S}.mp4"
+
+
+def _make_seed(path: Path) -> None:
+    """Noise over a test picture: the encoder reaches the bit rate of a recorder."""
+    _ffmpeg(
+        "-f", "lavfi", "-i", "testsrc2=size=1920x1080:rate=30,noise=alls=20:allf=t",
+        "-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000",
+        "-t", str(_SEED_SECONDS), "-c:v", "libx264", "-preset", "ultrafast", "-b:v", f"{_SEED_MBIT}M",
+        "-maxrate", f"{_SEED_MBIT}M", "-bufsize", f"{_SEED_MBIT}M", "-pix_fmt", "yuv420p",
+        "-c:a", "aac", "-b:a", "96k", str(path),
+    )  # fmt: skip
+
+
+def _repeat(seed: Path, repeats: int, target: Path, number: int, size_bytes: int) -> None:
+    _ffmpeg(
+        "-stream_loop", str(repeats), "-i", str(seed), "-c", "copy", "-fs", str(size_bytes),
+        "-metadata", f"comment=clip {number}", str(target),
+    )  # fmt: skip
+
+
+def _make_picture(path: Path) -> bytes:
+    """The finest quality of noise, cut to size by padding: decoders ignore what follows the end marker."""
+    _ffmpeg(
+        "-f", "lavfi", "-i", "testsrc2=size=1280x720,noise=alls=40", "-frames:v", "1", "-q:v", "4", str(path)
+    )
+    picture = path.read_bytes()
+    path.unlink()
+    return picture + os.urandom(max(0, _PHOTO_BYTES - len(picture) - 64))
+
+
+def _numbered(picture: bytes, number: int) -> bytes:
+    comment = f"photo {number:08}".encode()
+    marker = b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment
+    return picture[:2] + marker + picture[2:]
+
+
+def _ffmpeg(*arguments: str) -> None:
+    subprocess.run(("ffmpeg", "-nostdin", "-loglevel", "error", "-y", *arguments), check=True)
