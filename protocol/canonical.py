@@ -7,8 +7,9 @@ integers beyond 2**53-1, lone surrogates, bytes that are not UTF-8, nesting beyo
 from __future__ import annotations
 
 import json
+import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -44,14 +45,15 @@ def parse_json(data: bytes, *, max_bytes: int, what: str) -> Json:
     if len(data) > max_bytes:
         raise LimitError(f"{what} has {len(data)} bytes, more than {max_bytes}")
     try:
-        value: Json = json.loads(
-            data.decode("utf-8"), object_pairs_hook=_object_without_duplicates, parse_constant=_no_constant
-        )
+        value: Json = _DECODER.decode(data.decode("utf-8"))
     except RecursionError as error:
         raise LimitError(f"{what} is nested deeper than {MAX_JSON_DEPTH} levels") from error
     except ValueError as error:
         raise MalformedError(f"{what} is not JSON: {str(error)[:200]}") from error
-    _check_tree(value, what)
+    if data.count(b"{") + data.count(b"[") > MAX_JSON_DEPTH:
+        _check_depth(value, what)
+    if b"\\u" in data:  # UTF-8 has no surrogates: they come in as escapes
+        _check_texts(value, what)
     return value
 
 
@@ -102,36 +104,50 @@ def _no_constant(name: str) -> Json:
     raise ValueError(f"{name} is not JSON")
 
 
-def _check_tree(root: Json, what: str) -> None:
+def _exact_integer(digits: str) -> int:
+    number = int(digits)
+    if abs(number) > _MAX_INT:
+        raise ValueError("an integer beyond 2**53-1")
+    return number
+
+
+def _finite_number(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError("a number too large to represent")
+    return number
+
+
+_DECODER: Final = json.JSONDecoder(
+    object_pairs_hook=_object_without_duplicates,
+    parse_constant=_no_constant,
+    parse_int=_exact_integer,
+    parse_float=_finite_number,
+)
+
+
+def _check_depth(root: Json, what: str) -> None:
     level: list[Json] = [root]
     for _ in range(MAX_JSON_DEPTH):
-        level = _check_level(level, what)
-    if any(isinstance(value, dict | list) for value in level):
+        level = [inner for value in level for inner in _inside(value) if isinstance(inner, dict | list)]
+    if level:
         raise LimitError(f"{what} is nested deeper than {MAX_JSON_DEPTH} levels")
-    _check_level(level, what)
 
 
-def _check_level(level: list[Json], what: str) -> list[Json]:
-    """Check the scalars of one level of nesting; return what its arrays and objects hold."""
-    below: list[Json] = []
-    for value in level:
+def _inside(value: Json) -> Collection[Json]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
+
+
+def _check_texts(root: Json, what: str) -> None:
+    todo = [root]
+    for value in todo:
         if isinstance(value, dict):
-            below.extend(value)
-            below.extend(value.values())
-        elif isinstance(value, list):
-            below.extend(value)
-        else:
-            _check_scalar(value, what)
-    return below
-
-
-def _check_scalar(value: Json, what: str) -> None:
-    if isinstance(value, int) and abs(value) > _MAX_INT:
-        raise MalformedError(f"{what} has an integer beyond 2**53-1")
-    if isinstance(value, float) and value in (float("inf"), float("-inf")):
-        raise MalformedError(f"{what} has a number too large to represent")
-    if isinstance(value, str) and _SURROGATE.search(value):
-        raise MalformedError(f"{what} has a lone surrogate")
+            todo.extend(value)
+        todo.extend(_inside(value))
+        if isinstance(value, str) and _SURROGATE.search(value):
+            raise MalformedError(f"{what} has a lone surrogate")
 
 
 class Fields:
