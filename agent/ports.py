@@ -1,13 +1,13 @@
 """The outside things the agent's rules need, each behind one small port, and the values that cross it.
 
-Every port has an in-memory twin in the tests, and one contract suite runs on both. Methods of ``RecorderVolume`` and
-``FileReader`` block and are called in threads; ``Dock`` belongs to the event loop.
+Every port has an in-memory twin in the tests, and one contract suite runs on both. Methods of ``RecorderVolume``,
+``ErasableVolume`` and ``FileReader`` block and are called in threads; ``Dock`` belongs to the event loop.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
 from types import TracebackType
@@ -51,7 +51,7 @@ class ScannedEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileIdentity:
-    """What must stay the same while a file is read."""
+    """What must stay the same while a file is read, and until it is erased without reading it again."""
 
     size_bytes: int
     modified_ns: int
@@ -83,8 +83,29 @@ class FileReader(Protocol):
     ) -> None: ...
 
 
+class ErasableVolume(Protocol):
+    """A recorder's storage opened for release (清除放行). It can be read, and the one change it knows is to erase a
+    file. What was erased is durable when the context it came from was left without an error, not before.
+
+    Every method raises VolumeVanishedError once the volume is gone or replaced.
+    """
+
+    def identify(self) -> VolumeIdentity:
+        """The volume as it is opened now: its owner compares it with the one that was read."""
+
+    def open_file(self, raw_path: bytes, *, offset_bytes: int = 0) -> FileReader:
+        """As ``RecorderVolume.open_file``, to read a file again before it is erased."""
+
+    def erase(self, raw_path: bytes, expected: FileIdentity) -> None:
+        """Erase the file if it is still the expected one; its folder stays. Links are not followed.
+
+        Raises FileGoneError, FileReplacedError, PathUnsafeError, FileNotErasedError (also when it may be erased
+        nevertheless: only a listing tells), VolumeReadOnlyError.
+        """
+
+
 class RecorderVolume(Protocol):
-    """A recorder's storage as files: listed and read, never written.
+    """A recorder's storage as files: listed and read, never written but for ``open_for_release``.
 
     Every method raises VolumeVanishedError once the volume is gone or replaced, even by one at the same place.
     """
@@ -101,6 +122,14 @@ class RecorderVolume(Protocol):
     def open_file(self, raw_path: bytes, *, offset_bytes: int = 0) -> FileReader:
         """Open a regular file at an offset. Raises PathUnsafeError for a path that leaves the volume or leads
         over a link or to no regular file, FileUnreadableError for one that cannot be opened."""
+
+    def open_for_release(self) -> AbstractContextManager[ErasableVolume]:
+        """The volume writable, from entering to leaving; afterwards it is read-only again and whoever lists it sees
+        what its medium holds.
+
+        Entering raises VolumeReadOnlyError, VolumeDirtyError: then nothing was changed. Leaving raises
+        ErasureUnsureError when what was erased may not be durable.
+        """
 
 
 @dataclass(frozen=True, slots=True)

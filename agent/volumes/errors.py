@@ -55,3 +55,49 @@ class FileUnreadableError(VolumeError):
     def __init__(self, message: str, *, errno_value: int) -> None:
         super().__init__(f"{message}: {errno.errorcode.get(errno_value, errno_value)}")
         self.errno = errno_value
+
+
+class VolumeReadOnlyError(VolumeError):
+    """The volume cannot be written: a lock switch, a medium that has worn out, a mount that forbids it."""
+
+    code = "volume-read-only"
+
+
+class VolumeDirtyError(VolumeError):
+    """The volume's file system was not left in order; writing to it could destroy what is still on it."""
+
+    code = "volume-dirty"
+
+
+class VolumeReplacedError(VolumeError):
+    """Opened for release, the volume is not the one that was read."""
+
+    code = "volume-changed"
+
+
+class ErasureUnsureError(VolumeError):
+    """Files were erased, but the volume could not confirm that this is durable. The next visit's listing tells."""
+
+    code = "erasure-unsure"
+
+
+class FileGoneError(VolumeError):
+    """The file to erase is not there any more."""
+
+    code = "file-gone"
+
+
+class FileReplacedError(VolumeError):
+    """Under the name of the file to erase lies another one, or another version of it. It was not touched."""
+
+    code = "file-changed"
+
+
+class FileNotErasedError(VolumeError):
+    """The operating system refused to erase the file, or says so. ``errno`` is its reason."""
+
+    code = "file-not-erased"
+
+    def __init__(self, message: str, *, errno_value: int) -> None:
+        super().__init__(f"{message}: {errno.errorcode.get(errno_value, errno_value)}")
+        self.errno = errno_value

@@ -10,37 +10,33 @@ All functions block; call them in threads.
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
 
-from agent.ports import FileIdentity, Obstacle, ScannedEntry, VolumeIdentity
+from agent.ports import Obstacle, ScannedEntry, VolumeIdentity
+from agent.volumes.erasing import ErasableTree
 from agent.volumes.errors import (
     FileChangedError,
-    FileUnreadableError,
-    PathUnsafeError,
     TooManyFilesError,
+    VolumeError,
+    VolumeReadOnlyError,
     VolumeUnreadableError,
     VolumeVanishedError,
 )
 from agent.volumes.mounts import boot_id, fs_type
-from protocol.errors import ProtocolError
+from agent.volumes.opening import FOLDER_FLAGS, GONE, file_errors, identity_of, open_regular, split_path
 from protocol.limits import MAX_LISTING_ROWS, MAX_PATH_BYTES
-from protocol.listing import check_raw_path
 
 MAX_DEPTH: Final = 64
 """Folders within folders. Recorders use 4; deeper trees are made to exhaust whoever walks them."""
 
 MAX_FOLDERS: Final = 200_000
 """Folders of one volume. A camera makes one for 1000 to 10,000 files; a damaged FAT can contain itself."""
-
-_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_GONE: Final = frozenset({errno.ENODEV, errno.ENXIO, errno.ESTALE, errno.ENOMEDIUM, errno.ESHUTDOWN})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,12 +100,25 @@ class TreeVolume:
 
     def open_file(self, raw_path: bytes, *, offset_bytes: int = 0) -> TreeFileReader:
         """See ``RecorderVolume``."""
-        try:
-            *folders, name = check_raw_path(raw_path).split(b"/")
-        except ProtocolError as error:
-            raise PathUnsafeError(str(error)) from error
-        with _file_errors(raw_path), self._folder(folders) as folder:
-            return TreeFileReader(_open_regular(folder, name, raw_path), raw_path, offset_bytes)
+        folders, name = split_path(raw_path)
+        with file_errors(raw_path), self._folder(folders) as folder:
+            return TreeFileReader(open_regular(folder, name, raw_path), raw_path, offset_bytes)
+
+    @contextmanager
+    def open_for_release(self) -> Iterator[ErasableTree]:
+        """See ``RecorderVolume``. A directory is writable or not by its mount; whether its file system was left in
+        order only the kernel that mounted it knows."""
+        with self._folder(()) as root:
+            if os.fstatvfs(root).f_flag & os.ST_RDONLY:
+                raise VolumeReadOnlyError(f"the volume at bay {self.bay} is mounted read-only")
+            opened = ErasableTree(self, self._folder)
+            try:
+                yield opened
+            except BaseException:
+                with suppress(VolumeError):
+                    opened.make_durable(root)
+                raise
+            opened.make_durable(root)
 
     @contextmanager
     def _folder(self, names: Sequence[bytes]) -> Iterator[int]:
@@ -117,7 +126,7 @@ class TreeVolume:
         descriptor = self._open_root()
         try:
             for name in names:
-                below = os.open(name, _FOLDER, dir_fd=descriptor)
+                below = os.open(name, FOLDER_FLAGS, dir_fd=descriptor)
                 os.close(descriptor)
                 descriptor = below
             yield descriptor
@@ -126,7 +135,7 @@ class TreeVolume:
 
     def _open_root(self) -> int:
         try:
-            root = os.open(self.root, _FOLDER)
+            root = os.open(self.root, FOLDER_FLAGS)
         except PermissionError as error:
             raise VolumeUnreadableError(f"the volume at bay {self.bay} may not be listed") from error
         except OSError as error:
@@ -149,7 +158,7 @@ class TreeVolume:
         except FileNotFoundError:
             return  # removed since its parent was listed; not there any more is not unreadable
         except OSError as error:
-            if error.errno in _GONE:
+            if error.errno in GONE:
                 raise VolumeVanishedError(f"the volume at bay {self.bay} is gone") from error
             if not path:
                 raise VolumeUnreadableError(f"the volume at bay {self.bay} cannot be listed") from error
@@ -185,7 +194,7 @@ def _scan_entry(path: bytes, entry: os.DirEntry[str], pending: list[bytes]) -> S
     except FileNotFoundError:
         return None
     except OSError as error:
-        if error.errno in _GONE:
+        if error.errno in GONE:
             raise
         return _obstructed(path, Obstacle.UNREADABLE_ENTRY)
     obstacle = None
@@ -205,30 +214,6 @@ def _obstructed(path: bytes, obstacle: Obstacle) -> ScannedEntry:
     return ScannedEntry(raw_path=path, size_bytes=0, modified_ns=None, obstacle=obstacle)
 
 
-def _open_regular(folder: int, name: bytes, raw_path: bytes) -> int:
-    """O_PATH names the file without opening it, so that it can be looked at before anything can react."""
-    handle = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
-    try:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise PathUnsafeError(f"not a regular file: {raw_path[:80]!r}")
-        return os.open(f"/proc/self/fd/{handle}", os.O_RDONLY | os.O_CLOEXEC)
-    finally:
-        os.close(handle)
-
-
-@contextmanager
-def _file_errors(raw_path: bytes) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        number = error.errno or errno.EIO
-        if number in _GONE:
-            raise VolumeVanishedError(f"the volume of {raw_path[:80]!r} is gone") from error
-        if number in (errno.ELOOP, errno.ENOTDIR):
-            raise PathUnsafeError(f"leads over a link or a file: {raw_path[:80]!r}") from error
-        raise FileUnreadableError(f"cannot read {raw_path[:80]!r}", errno_value=number) from error
-
-
 class TreeFileReader:
     """A regular file of a ``TreeVolume``, opened for one sequential read."""
 
@@ -236,7 +221,7 @@ class TreeFileReader:
         self._descriptor = descriptor
         self._raw_path = raw_path
         try:
-            self.opened_as = self._identity()
+            self.opened_as = identity_of(descriptor)
             os.lseek(descriptor, offset_bytes, os.SEEK_SET)
             os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
         except BaseException:
@@ -245,19 +230,15 @@ class TreeFileReader:
 
     def readinto(self, buffer: bytearray | memoryview) -> int:
         """See ``FileReader``."""
-        with _file_errors(self._raw_path):
+        with file_errors(self._raw_path):
             return os.readv(self._descriptor, [buffer])
 
     def verify_unchanged(self) -> None:
         """See ``FileReader``."""
-        with _file_errors(self._raw_path):
-            now = self._identity()
+        with file_errors(self._raw_path):
+            now = identity_of(self._descriptor)
         if now != self.opened_as:
             raise FileChangedError(f"{self._raw_path[:80]!r} was {self.opened_as} and is {now}")
-
-    def _identity(self) -> FileIdentity:
-        found = os.fstat(self._descriptor)
-        return FileIdentity(size_bytes=found.st_size, modified_ns=found.st_mtime_ns, inode=found.st_ino)
 
     def close(self) -> None:
         if self._descriptor >= 0:

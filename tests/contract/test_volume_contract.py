@@ -10,8 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from agent.ports import RecorderVolume
-from agent.volumes.errors import FileChangedError, FileUnreadableError, PathUnsafeError, VolumeVanishedError
+from agent.ports import FileIdentity, RecorderVolume
+from agent.volumes.errors import (
+    FileChangedError,
+    FileGoneError,
+    FileReplacedError,
+    FileUnreadableError,
+    PathUnsafeError,
+    VolumeVanishedError,
+)
 from agent.volumes.tree import TreeVolume
 from tests.support.memory_volume import MemoryVolume
 
@@ -25,12 +32,19 @@ class Bench:
 
     volume: RecorderVolume
     append: Callable[[bytes, bytes], None]
+    replace: Callable[[bytes, bytes], None]
     remove: Callable[[], None]
 
 
 def memory_bench(_: Path) -> Bench:
     volume = MemoryVolume(FILES)
-    return Bench(volume, volume.append, volume.vanish)
+
+    def replace(raw_path: bytes, data: bytes) -> None:
+        """By another file of the same time."""
+        modified_ns = volume.files[raw_path].modified_ns
+        volume.put(raw_path, data).modified_ns = modified_ns
+
+    return Bench(volume, volume.append, replace, volume.vanish)
 
 
 def tree_bench(folder: Path) -> Bench:
@@ -45,8 +59,17 @@ def tree_bench(folder: Path) -> Bench:
         with open(os.path.join(root, raw_path), "ab") as file:
             file.write(data)
 
+    def replace(raw_path: bytes, data: bytes) -> None:
+        """By another file of the same time."""
+        path = os.path.join(root, raw_path)
+        before = os.stat(path)
+        with open(path + b".new", "wb") as file:
+            file.write(data)
+        os.utime(path + b".new", ns=(before.st_atime_ns, before.st_mtime_ns))
+        os.rename(path + b".new", path)
+
     volume = TreeVolume.at(root, dock="folder", bay="bay-1", label=None)
-    return Bench(volume, append, lambda: shutil.rmtree(root))
+    return Bench(volume, append, replace, lambda: shutil.rmtree(root, ignore_errors=True))
 
 
 @pytest.fixture(params=[memory_bench, tree_bench], ids=["memory", "tree"])
@@ -142,3 +165,70 @@ def test_everything_asked_of_a_volume_that_is_gone_says_that_it_vanished(bench: 
     ):
         with pytest.raises(VolumeVanishedError):
             ask()
+
+
+def identity_of(volume: RecorderVolume, raw_path: bytes) -> FileIdentity:
+    with volume.open_file(raw_path) as reader:
+        return reader.opened_as
+
+
+def paths_of(volume: RecorderVolume) -> set[bytes]:
+    return {entry.raw_path for entry in volume.scan()}
+
+
+def test_a_file_is_erased_and_nothing_else(bench: Bench) -> None:
+    expected = identity_of(bench.volume, CLIP)
+    with bench.volume.open_for_release() as opened:
+        opened.erase(CLIP, expected)
+        assert paths_of(bench.volume) == set(FILES) - {CLIP}
+        with pytest.raises(FileGoneError):
+            opened.erase(CLIP, expected)
+    assert paths_of(bench.volume) == set(FILES) - {CLIP}
+    assert read_all(bench.volume, b"empty.log") == b""
+
+
+def test_the_volume_opened_for_release_is_the_one_that_was_listed(bench: Bench) -> None:
+    before = bench.volume.identify()
+    with bench.volume.open_for_release() as opened:
+        now = opened.identify()
+        assert (now.label, now.fs_type, now.total_bytes) == (before.label, before.fs_type, before.total_bytes)
+        with opened.open_file(CLIP) as reader:
+            assert reader.opened_as == identity_of(bench.volume, CLIP)
+
+
+def test_a_file_that_grew_is_not_erased(bench: Bench) -> None:
+    expected = identity_of(bench.volume, CLIP)
+    bench.append(CLIP, b"more")
+    with bench.volume.open_for_release() as opened, pytest.raises(FileReplacedError):
+        opened.erase(CLIP, expected)
+    assert read_all(bench.volume, CLIP) == FILES[CLIP] + b"more"
+
+
+def test_another_file_of_the_same_name_size_and_time_is_not_erased(bench: Bench) -> None:
+    expected = identity_of(bench.volume, CLIP)
+    other = FILES[CLIP][::-1]
+    bench.replace(CLIP, other)
+    with bench.volume.open_for_release() as opened, pytest.raises(FileReplacedError):
+        opened.erase(CLIP, expected)
+    assert read_all(bench.volume, CLIP) == other
+
+
+@pytest.mark.parametrize("raw_path", [b"DCIM", CLIP + b"/more", b"../outside", b"", b"/etc/passwd"])
+def test_what_is_no_file_of_the_volume_is_not_erased(bench: Bench, raw_path: bytes) -> None:
+    expected = identity_of(bench.volume, CLIP)
+    with bench.volume.open_for_release() as opened, pytest.raises(PathUnsafeError):
+        opened.erase(raw_path, expected)
+    assert paths_of(bench.volume) == set(FILES)
+
+
+def test_a_volume_that_is_gone_cannot_be_released(bench: Bench) -> None:
+    expected = identity_of(bench.volume, CLIP)
+
+    def pulled_while_open() -> None:
+        with bench.volume.open_for_release() as opened:
+            bench.remove()
+            opened.erase(CLIP, expected)
+
+    for _ in range(2):
+        with pytest.raises(VolumeVanishedError):
+            pulled_while_open()

@@ -1,19 +1,32 @@
 """A recorder's volume in memory: the twin of ``agent.volumes.tree.TreeVolume``, with faults on demand.
 
 It can vanish after a number of bytes, fail at an offset of a file, grow a file while it is read, and give short
-reads. Everything else behaves as the contract suite demands of both.
+reads. Opened for release it can refuse, fail to erase, erase although it reports a failure, vanish between two
+erasures, and lose whatever was not yet flushed. Everything else behaves as the contract suite demands of both.
 """
 
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
 from agent.ports import FileIdentity, Obstacle, ScannedEntry, VolumeIdentity
-from agent.volumes.errors import FileChangedError, FileUnreadableError, PathUnsafeError, VolumeVanishedError
+from agent.volumes.errors import (
+    ErasureUnsureError,
+    FileChangedError,
+    FileGoneError,
+    FileNotErasedError,
+    FileReplacedError,
+    FileUnreadableError,
+    PathUnsafeError,
+    VolumeDirtyError,
+    VolumeReadOnlyError,
+    VolumeVanishedError,
+)
 from protocol.errors import ProtocolError
 from protocol.listing import check_raw_path
 
@@ -23,13 +36,19 @@ FIRST_TIME_NS = 1_769_847_330_000_000_000
 
 @dataclass(slots=True)
 class MemoryFile:
-    """``fails_at`` maps offsets to error numbers; ``grows_at`` maps offsets to bytes appended when reached."""
+    """``fails_at`` maps offsets to error numbers; ``grows_at`` maps offsets to bytes appended when reached;
+    ``erase_fails`` is the error number its erasing reports, and ``erased_all_the_same`` whether that is a lie."""
 
     data: bytes
     modified_ns: int
     inode: int
     fails_at: dict[int, int] = field(default_factory=dict)
     grows_at: dict[int, bytes] = field(default_factory=dict)
+    erase_fails: int | None = None
+    erased_all_the_same: bool = False
+
+    def identity(self) -> FileIdentity:
+        return FileIdentity(size_bytes=len(self.data), modified_ns=self.modified_ns, inode=self.inode)
 
 
 class MemoryVolume:
@@ -48,6 +67,14 @@ class MemoryVolume:
         self.obstacles = dict(obstacles or {})
         self.max_read_bytes = max_read_bytes
         self.bytes_read = 0
+        self.read_only = False
+        self.dirty = False
+        self.flush_fails = False
+        self.erased = 0
+        self.before_erasing: Callable[[int], None] = lambda _: None
+        """Called with the number of files erased so far, before each erasure: may change the volume, or raise."""
+        self._unflushed: dict[bytes, MemoryFile] = {}
+        self._mounts = 0
         self._bay = bay
         self._label = label
         self._clock_ns = FIRST_TIME_NS
@@ -75,13 +102,21 @@ class MemoryVolume:
         """Unplug it when that many more bytes were read."""
         self._vanish_after = self.bytes_read + more_bytes
 
+    def plug_in(self, *, lost_unflushed: bool = False) -> None:
+        """Put it back, as another mount; erasures that were not flushed may be undone."""
+        if lost_unflushed:
+            self.files = {**self._unflushed, **self.files}
+        self._unflushed.clear()
+        self._vanish_after = None
+        self._mounts += 1
+
     def identify(self) -> VolumeIdentity:
         self.check_there()
         return VolumeIdentity(
             dock="memory",
             bay=self._bay,
             label=self._label,
-            generation=f"memory:{id(self)}",
+            generation=f"memory:{id(self)}:{self._mounts}",
             fs_type="memory",
             total_bytes=64 * 2**30,
             free_bytes=64 * 2**30 - sum(len(found.data) for found in self.files.values()),
@@ -106,6 +141,39 @@ class MemoryVolume:
         if self._is_no_regular_file(raw_path):
             raise PathUnsafeError(f"not a regular file: {raw_path!r}")
         raise FileUnreadableError(f"cannot read {raw_path!r}", errno_value=errno.ENOENT)
+
+    @contextmanager
+    def open_for_release(self) -> Iterator[ErasableMemory]:
+        self.check_there()
+        if self.read_only:
+            raise VolumeReadOnlyError(f"the volume at bay {self._bay} is locked")
+        if self.dirty:
+            raise VolumeDirtyError(f"the volume at bay {self._bay} was not left in order")
+        yield ErasableMemory(self)
+        self.check_there()
+        if self.flush_fails:
+            raise ErasureUnsureError("the flush failed")
+        self._unflushed.clear()
+
+    def erase(self, raw_path: bytes, expected: FileIdentity) -> None:
+        """For ``ErasableMemory``."""
+        self.before_erasing(self.erased)
+        found = self._file_to_erase(raw_path)
+        if found.identity() != expected:
+            raise FileReplacedError(f"{raw_path!r} is {found.identity()}, not {expected}")
+        if found.erase_fails is None or found.erased_all_the_same:
+            self._unflushed[raw_path] = self.files.pop(raw_path)
+            self.erased += 1
+        if found.erase_fails is not None:
+            raise FileNotErasedError(f"cannot erase {raw_path!r}", errno_value=found.erase_fails)
+
+    def _file_to_erase(self, raw_path: bytes) -> MemoryFile:
+        """Raises FileGoneError, PathUnsafeError."""
+        try:
+            self.open_file(raw_path).close()
+        except FileUnreadableError as error:
+            raise FileGoneError(f"not there any more: {raw_path!r}") from error
+        return self.files[raw_path]
 
     def _is_no_regular_file(self, raw_path: bytes) -> bool:
         names = raw_path.split(b"/")
@@ -132,6 +200,22 @@ class MemoryVolume:
         return self._clock_ns
 
 
+class ErasableMemory:
+    """An ``ErasableVolume`` over a ``MemoryVolume``."""
+
+    def __init__(self, volume: MemoryVolume) -> None:
+        self._volume = volume
+
+    def identify(self) -> VolumeIdentity:
+        return self._volume.identify()
+
+    def open_file(self, raw_path: bytes, *, offset_bytes: int = 0) -> MemoryFileReader:
+        return self._volume.open_file(raw_path, offset_bytes=offset_bytes)
+
+    def erase(self, raw_path: bytes, expected: FileIdentity) -> None:
+        self._volume.erase(raw_path, expected)
+
+
 class MemoryFileReader:
     """A ``FileReader`` over a ``MemoryFile``."""
 
@@ -140,7 +224,7 @@ class MemoryFileReader:
         self._file = found
         self._offset = offset
         self._closed = False
-        self.opened_as = self._identity()
+        self.opened_as = found.identity()
 
     def readinto(self, buffer: bytearray | memoryview) -> int:
         if self._closed:
@@ -165,14 +249,9 @@ class MemoryFileReader:
 
     def verify_unchanged(self) -> None:
         self._volume.check_there()
-        now = self._identity()
+        now = self._file.identity()
         if now != self.opened_as:
             raise FileChangedError(f"was {self.opened_as} and is {now}")
-
-    def _identity(self) -> FileIdentity:
-        return FileIdentity(
-            size_bytes=len(self._file.data), modified_ns=self._file.modified_ns, inode=self._file.inode
-        )
 
     def close(self) -> None:
         self._closed = True
