@@ -53,6 +53,14 @@ def _parser() -> argparse.ArgumentParser:
     token.add_argument("--scope", action="append", required=True, choices=["clips:read", "footage:read"])
     token.add_argument("--agency", action="append", help="agencies it may read; default: all")
     token.add_argument("--valid-days", type=_count, default=30)
+
+    rebuild = _command(commands, "rebuild", "remake the catalogue from log and objects / 重建目录")
+    rebuild.add_argument(
+        "--compare", action="store_true", help="change nothing: say whether a fresh one would be the same"
+    )
+    rebuild.add_argument(
+        "--accept-loss", action="store_true", help="also without statements that are missing from objects/"
+    )
     return parser
 
 

@@ -20,13 +20,13 @@ from typing import Final
 from collector.catalogue import Catalogue, LoggedStatement
 from collector.core.admission import Candidate, Known, Refuse
 from collector.core.sequencing import BatchPlan, Question, ends_batch, plan_batch
-from collector.errors import CollectorError, ObjectCorruptError, ObjectMissingError, StorageError
+from collector.errors import CollectorError, StorageError
 from collector.log.tile_files import LogForkError
 from collector.log.writer import LogWriter
+from collector.logged import read_logged
 from collector.objects import ObjectClass, ObjectStore
-from protocol.entry import LogEntry
 from protocol.keyring import KeyRecord
-from protocol.statements import Stored, parse_statement
+from protocol.statements import Stored
 
 logger = logging.getLogger(__name__)
 
@@ -249,19 +249,11 @@ class Sequencer:
                 raise LogRolledBackError(f"the log has {size} entries, {start} were committed to it")
             end = min(size, start + _CATCH_UP_ENTRIES)
             entries = await asyncio.to_thread(list, self._log.entries(start, end))
-            batch = await asyncio.gather(*(self._logged(index, data) for index, data in entries))
+            batch = await asyncio.gather(
+                *(read_logged(self._objects, index, data) for index, data in entries)
+            )
             await asyncio.to_thread(self._catalogue.apply, batch)
             yield batch
-
-    async def _logged(self, index: int, data: bytes) -> LoggedStatement:
-        entry = LogEntry.from_bytes(data)
-        try:
-            payload = await self._objects.read(entry.agency, ObjectClass.STATEMENTS, entry.statement)
-        except (ObjectMissingError, ObjectCorruptError) as error:
-            # destroyed at disposal or damaged: one payload must not keep the log from being read
-            logger.error("log.payload_unreadable index=%d code=%s", index, error.code)
-            return LoggedStatement(index=index, entry=entry, statement=None)
-        return LoggedStatement(index=index, entry=entry, statement=parse_statement(payload))
 
 
 async def _wait_out(work: asyncio.Task[object]) -> bool:

@@ -14,6 +14,7 @@ from typing import Final
 
 from collector.commands.access import enrolment_code, token
 from collector.commands.founding import init
+from collector.commands.keeping import rebuild
 from collector.commands.output import print_failure, speak_anywhere
 from collector.commands.serving import serve
 from collector.errors import CollectorError
@@ -25,6 +26,7 @@ COMMANDS: Final[Mapping[str, Callable[[argparse.Namespace], int]]] = {
     "run": serve,
     "enrolment-code": enrolment_code,
     "token": token,
+    "rebuild": rebuild,
 }
 
 

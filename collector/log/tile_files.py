@@ -85,6 +85,11 @@ class TileFiles:
         """The stored checkpoint note, None before the first. Seen is not durable: see ``swap_checkpoint``."""
         return self._read_small(_CHECKPOINT)
 
+    def vkey(self) -> str | None:
+        """The log's public key as ``prepare`` left it, None where there is no log."""
+        line = self._read_small(_VKEY)
+        return None if line is None else line.decode("ascii", "replace").strip()
+
     def swap_checkpoint(self, expected: bytes | None, new: bytes) -> None:
         """Replace the stored checkpoint if it is still ``expected``; durable on return.
 
