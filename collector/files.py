@@ -15,6 +15,7 @@ import fcntl
 import mmap
 import os
 import queue
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Protocol
@@ -102,6 +103,9 @@ class Files(Protocol):
 
     def size_bytes(self, path: Path) -> int:
         """Length of a file."""
+
+    def mode(self, path: Path) -> int:
+        """Permission bits of a file."""
 
 
 class PosixFiles:
@@ -193,6 +197,9 @@ class PosixFiles:
 
     def size_bytes(self, path: Path) -> int:
         return path.stat(follow_symlinks=False).st_size
+
+    def mode(self, path: Path) -> int:
+        return stat.S_IMODE(path.stat(follow_symlinks=False).st_mode)
 
     def _borrow(self) -> mmap.mmap:
         try:

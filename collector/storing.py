@@ -14,7 +14,7 @@ from typing import Final
 
 from collector.catalogue import Catalogue, LoggedStatement, Promise
 from collector.errors import CollectorError
-from collector.objects import ObjectClass, ObjectStore
+from collector.objects import CLASS_OF, ObjectClass, ObjectStore
 from collector.staged import StagedUpload
 from collector.staging import Staging
 from collector.voice import Voice
@@ -38,12 +38,6 @@ _READERS: Final = 2
 """Objects re-read at a time. That is disk-bound: more at once only makes each slower."""
 
 _SWEEP_ROWS: Final = 1000
-
-CLASS_OF: Final = {
-    "original": ObjectClass.ORIGINALS,
-    "rendition": ObjectClass.RENDITIONS,
-    "listing": ObjectClass.LISTINGS,
-}
 
 Key = tuple[str, Digest]
 

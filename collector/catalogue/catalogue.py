@@ -42,6 +42,18 @@ class Catalogue(PromiseQueries, ClipQueries, AccountingQueries, TrailQueries):
             raise
         return cls(engine, read_listing=read_listing)
 
+    @classmethod
+    def scratch(cls, path: Path, *, read_listing: ListingReader) -> Self:
+        """A catalogue to be thrown away: a new file, made quickly, of which nothing survives a crash."""
+        engine = open_engine(sqlite_url(path), durable=False)
+        try:
+            with writing(engine) as connection:
+                tables.metadata.create_all(connection, checkfirst=False)
+        except BaseException:
+            engine.dispose()
+            raise
+        return cls(engine, read_listing=read_listing)
+
     def close(self) -> None:
         """Give up all connections."""
         self._engine.dispose()

@@ -5,6 +5,7 @@ The queries are made once: they are asked for every clip, and making one costs m
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -12,6 +13,7 @@ from sqlalchemy import ColumnElement, Row, Select, and_, bindparam, literal_colu
 
 from collector.catalogue import tables
 from collector.catalogue.keys import KeyQueries
+from collector.objects import ObjectClass
 from protocol.digest import Digest
 
 Purpose = Literal["original", "rendition", "listing"]
@@ -55,10 +57,24 @@ class PromiseQueries(KeyQueries):
 
     def all_awaiting(self, limit: int, after: int = -1) -> list[Promise]:
         """Promises not stored yet with an entry index above ``after``; the last one's index leads on."""
+        return self._page(_ALL_AWAITING, limit, after)
+
+    def all_stored(self, limit: int, after: int = -1) -> list[Promise]:
+        """As ``all_awaiting``, for promises that are stored."""
+        return self._page(_ALL_STORED, limit, after)
+
+    def known_objects(self, agency: str, cls: ObjectClass, digests: Collection[Digest]) -> set[Digest]:
+        """Those of the digests that some statement of the agency names as such an object."""
+        query = _NAMED[cls]
+        with self._reading() as connection:
+            found = connection.execute(query, {"of_agency": agency, "digests": list(digests)})
+            return set(found.scalars())
+
+    def _page(self, queries: Iterable[Select[*tuple[object, ...]]], limit: int, after: int) -> list[Promise]:
         with self._reading() as connection:
             found = [
                 _promise(row)
-                for query in _ALL_AWAITING
+                for query in queries
                 for row in connection.execute(query, {"after": after, "most": limit})
             ]
         return sorted(found, key=_place)[:limit]
@@ -141,13 +157,33 @@ _AWAITING: Final = union_all(
         for source in _SOURCES
     )
 )
-_ALL_AWAITING: Final = tuple(
-    _promises(*source)
-    .where(source[1].table.c.stored_index.is_(None), source[1].table.c.log_index > bindparam("after"))
-    .order_by(source[1].table.c.log_index)
-    .limit(bindparam("most"))
-    for source in _SOURCES
-)
+
+
+def _all_promises(*, stored: bool) -> tuple[Select[*tuple[object, ...]], ...]:
+    """One query for each source, because no index has them all in order."""
+    queries = []
+    for source in _SOURCES:
+        columns = source[1].table.c
+        is_wanted = columns.stored_index.is_not(None) if stored else columns.stored_index.is_(None)
+        query = _promises(*source).where(is_wanted, columns.log_index > bindparam("after"))
+        queries.append(query.order_by(columns.log_index).limit(bindparam("most")))
+    return tuple(queries)
+
+
+_ALL_AWAITING: Final = _all_promises(stored=False)
+_ALL_STORED: Final = _all_promises(stored=True)
+
+_NAMED: Final = {
+    cls: select(column)
+    .where(column.table.c.agency == bindparam("of_agency"), column.in_(bindparam("digests", expanding=True)))
+    .distinct()
+    for cls, column in (
+        (ObjectClass.ORIGINALS, _clips.c.digest),
+        (ObjectClass.RENDITIONS, _renditions.c.digest),
+        (ObjectClass.LISTINGS, _inventories.c.listing),
+        (ObjectClass.STATEMENTS, _entries.c.statement),
+    )
+}
 
 _OF_MANIFEST: Final = and_(
     _inventories.c.statement == _clips.c.inventory,

@@ -43,12 +43,13 @@ def sqlite_url(path: Path) -> str:
     return f"sqlite:///{path}"
 
 
-def open_engine(url: str) -> Engine:
-    """An engine for ``url``; a SQLite file is created, readable by its owner alone. Raises DatabaseError."""
+def open_engine(url: str, *, durable: bool = True) -> Engine:
+    """An engine for ``url``; a SQLite file is created, readable by its owner alone. ``durable`` False is for a SQLite
+    file that is worth nothing after this process: it syncs nothing. Raises DatabaseError."""
     engine = create_engine(url)
     if engine.dialect.name == "sqlite":
         _create_private(make_url(url).database)
-        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "connect", _prepare_sqlite if durable else _prepare_scratch)
         event.listen(engine, "begin", _begin_sqlite)
     return engine
 
@@ -66,6 +67,11 @@ def _prepare_sqlite(connection: SqliteConnection, _: ConnectionPoolEntry) -> Non
     connection.isolation_level = None  # the driver's own BEGIN leaves DDL and savepoints outside transactions
     for pragma in _PRAGMAS:
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _prepare_scratch(connection: SqliteConnection, record: ConnectionPoolEntry) -> None:
+    _prepare_sqlite(connection, record)
+    connection.execute("PRAGMA synchronous = OFF")
 
 
 def _begin_sqlite(connection: Connection) -> None:

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from protocol.digest import Digest
 
@@ -23,6 +23,14 @@ class ObjectClass(StrEnum):
     RENDITIONS = "renditions"
     LISTINGS = "listings"
     STATEMENTS = "statements"
+
+
+CLASS_OF: Final = {
+    "original": ObjectClass.ORIGINALS,
+    "rendition": ObjectClass.RENDITIONS,
+    "listing": ObjectClass.LISTINGS,
+}
+"""Where the bytes of each purpose of an upload, or of ``stored``, lie."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -191,8 +191,13 @@ class DirectoryObjectStore:
         self._durable_folders.add(folder)
 
     def _path(self, agency: str, cls: ObjectClass, digest: Digest) -> Path:
-        name = digest.hex
-        return self._root / parse_agency(agency) / cls.value / name[:2] / name[2:4] / name
+        return object_path(self._root, agency, cls, digest)
+
+
+def object_path(root: Path, agency: str, cls: ObjectClass, digest: Digest) -> Path:
+    """Where an object lies below the store's root. Raises MalformedError for an agency that is not a name."""
+    name = digest.hex
+    return root / parse_agency(agency) / cls.value / name[:2] / name[2:4] / name
 
 
 def _check_stored(digest: Digest, actual: Digest) -> None:

@@ -50,6 +50,13 @@ def shown_past_the_cache(files: Files, path: Path) -> bytes:
     return b"".join(blocks)
 
 
+def test_a_file_made_read_only_says_so(files: Files, folder: Path) -> None:
+    write(files, folder / "x", b"x")
+    assert files.mode(folder / "x") & 0o200
+    files.make_read_only(folder / "x")
+    assert files.mode(folder / "x") == 0o440
+
+
 @pytest.mark.parametrize(
     "size", [0, 1, 4095, 4096, 4097, BLOCK_BYTES, 2 * BLOCK_BYTES + 4096, 3 * BLOCK_BYTES + 7]
 )
@@ -137,7 +144,14 @@ def test_ranges_are_read_and_end_with_the_file(files: Files, folder: Path) -> No
 
 def test_what_is_not_there_is_reported_so(files: Files, folder: Path) -> None:
     missing = folder / "missing"
-    for call in (files.append, files.remove, files.size_bytes, files.make_read_only, files.sync_file):
+    for call in (
+        files.append,
+        files.remove,
+        files.size_bytes,
+        files.mode,
+        files.make_read_only,
+        files.sync_file,
+    ):
         with pytest.raises(FileNotFoundError):
             call(missing)
     with pytest.raises(FileNotFoundError):

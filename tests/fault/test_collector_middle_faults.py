@@ -18,10 +18,9 @@ from pathlib import Path
 from collector.catalogue import Catalogue, LoggedStatement
 from collector.errors import CollectorError
 from collector.listings import ListingBlobs
-from collector.objects import ObjectClass
+from collector.objects import CLASS_OF, ObjectClass
 from collector.objects.directory import DirectoryObjectStore
 from collector.receipts import ReceiptPendingError, StatementUnknownError
-from collector.storing import CLASS_OF
 from protocol.digest import Digest
 from protocol.dsse import Envelope
 from protocol.entry import LogEntry

@@ -183,6 +183,10 @@ class LossyFiles:
     def size_bytes(self, path: Path) -> int:
         return len(self.node(path).shown)
 
+    @_counted
+    def mode(self, path: Path) -> int:
+        return self.node(path).mode
+
     def overwrite(self, path: Path, data: bytes) -> None:
         """Damage for tests: what a failing disk, or a hand in the folder, does to a file."""
         file = self.node(path)
