@@ -189,7 +189,12 @@ async def _session(tls: ssl.SSLContext | bool, timeout_s: float) -> AsyncIterato
     connector = aiohttp.TCPConnector(ssl=tls)
     timeout = aiohttp.ClientTimeout(total=timeout_s)
     try:
-        async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
+        async with aiohttp.ClientSession(
+            connector=connector,
+            timeout=timeout,
+            headers={"Accept-Encoding": "identity"},  # a limit on unpacked bytes is no limit on memory
+            auto_decompress=False,
+        ) as session:
             yield session
     except aiohttp.ClientConnectorCertificateError as error:
         raise _untrusted(error.certificate_error) from error

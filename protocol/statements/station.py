@@ -14,6 +14,7 @@ from protocol.errors import MalformedError
 from protocol.ids import parse_random_id
 from protocol.limits import MAX_LISTING_ROWS, MAX_ORIGINAL_BYTES, MAX_PATH_BYTES
 from protocol.lines import decode_base64, encode_base64
+from protocol.listing import check_raw_path
 from protocol.statements.frame import Frame, Header, Subject
 from protocol.times import format_time
 
@@ -158,7 +159,8 @@ class Manifest:
     """Signed statement about one original (原始文件清单): digest, size, where and how it was read.
 
     ``row`` is the zero-based row of the inventory's listing. ``path_bytes`` are the recorder's own bytes;
-    the subject's name is their display form. ``resumed`` says that the read continued after an interruption.
+    the subject's name is their display form. A path that could lead out of its volume is refused, because exports may
+    use it as one. ``resumed`` says that the read continued after an interruption.
     """
 
     kind: ClassVar[str] = "manifest"
@@ -184,8 +186,7 @@ class Manifest:
 
     def __post_init__(self) -> None:
         parse_random_id(self.visit, "visit")
-        if not 0 < len(self.path_bytes) <= MAX_PATH_BYTES:
-            raise MalformedError(f"a path on a recorder has 1 to {MAX_PATH_BYTES} bytes")
+        check_raw_path(self.path_bytes)
 
     @property
     def subject(self) -> Subject:

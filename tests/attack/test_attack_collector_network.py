@@ -423,7 +423,7 @@ def test_statements_with_every_value_at_its_edge_harm_neither_log_nor_queries_no
         size_bytes=2**40,
         row=2_000_000,
         path=PAINT,
-        path_bytes=b"\x00" * 4096,
+        path_bytes=b"\x01" * 4096,
         media_type="\x00" * 100,
         modified_at=FIRST,
         recorder=Claim(PAINT, "name"),

@@ -111,6 +111,13 @@ inventories = st.builds(
     clock=st.none()
     | st.builds(RecorderClock, offset_ms=st.integers(-LARGEST, LARGEST), uncertainty_ms=counts, method=texts),
 )
+raw_paths = st.lists(
+    st.binary(min_size=1, max_size=30).filter(
+        lambda name: not {0, 0x2F} & {*name} and name not in (b".", b"..")
+    ),
+    min_size=1,
+    max_size=3,
+).map(b"/".join)
 manifests = st.builds(
     Manifest,
     header=of_stations,
@@ -120,7 +127,7 @@ manifests = st.builds(
     visit=ids,
     row=st.integers(0, 2_000_000),
     path=texts,
-    path_bytes=st.binary(min_size=1, max_size=100),
+    path_bytes=raw_paths,
     media_type=texts,
     modified_at=st.none() | times,
     recorder=claims,

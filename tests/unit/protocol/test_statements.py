@@ -346,10 +346,22 @@ def test_the_longest_intent_in_the_worst_spelling_fits_into_a_payload() -> None:
     assert parse_statement(encode(longest)) == longest
 
 
-@pytest.mark.parametrize("path", [b"", b"x" * (MAX_PATH_BYTES + 1)])
-def test_a_path_has_a_length(path: bytes) -> None:
-    with pytest.raises(MalformedError, match="path"):
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        (b"", "malformed"),
+        (b"/etc/passwd", "malformed"),
+        (b"../../etc/passwd", "malformed"),
+        (b"DCIM/./a", "malformed"),
+        (b"DCIM//a", "malformed"),
+        (b"a\0b", "malformed"),
+        (b"x" * (MAX_PATH_BYTES + 1), "limit-exceeded"),
+    ],
+)
+def test_a_path_stays_in_its_volume_and_has_a_length(path: bytes, code: str) -> None:
+    with pytest.raises(ProtocolError, match="path") as refused:
         replace(specimen("manifest"), path_bytes=path)
+    assert refused.value.code == code
 
 
 def test_values_are_checked_where_they_are_made() -> None:
