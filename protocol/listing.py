@@ -8,6 +8,7 @@ displays it must escape them.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final, Self
 
-from protocol.canonical import Fields, canonical, parse_json
+from protocol.canonical import Fields, canonical
 from protocol.digest import Digest
 from protocol.errors import LimitError, MalformedError
 from protocol.limits import MAX_LISTING_ROWS, MAX_PATH_BYTES
@@ -108,11 +109,12 @@ class ListingRow:
     @classmethod
     def from_bytes(cls, line: bytes) -> Self:
         """One line with its newline. Raises MalformedError or LimitError; only the canonical bytes are accepted."""
-        fields = Fields(parse_json(line, max_bytes=MAX_ROW_BYTES, what="a listing row"), "a listing row")
+        fields = Fields(_parse_row(line), "a listing row")
         path = fields.text("path", max_chars=MAX_PATH_BYTES)
+        shown = _utf8(path)
         encoded = fields.optional_text("path_b64", max_chars=2 * MAX_PATH_BYTES)
         row = cls(
-            raw_path=path.encode("utf-8") if encoded is None else decode_base64(encoded, "path_b64"),
+            raw_path=shown if encoded is None else decode_base64(encoded, "path_b64"),
             path=path,
             size_bytes=fields.integer("size_bytes"),
             modified_at=fields.optional_time("modified_at"),
@@ -141,6 +143,16 @@ class ListingRow:
         return canonical(members) + b"\n"
 
 
+def _parse_row(line: bytes) -> object:
+    """What the line says, read fast and loosely: what is odd in a line, ``to_bytes`` does not write again."""
+    if len(line) > MAX_ROW_BYTES:
+        raise LimitError(f"a listing row of more than {MAX_ROW_BYTES} bytes")
+    try:
+        return json.loads(line.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise MalformedError(f"a listing row is not JSON: {str(error)[:200]}") from error
+
+
 def _check_display(path: str, raw_path: bytes) -> None:
     """A name that is UTF-8 must be shown as it is: another text would point people to another file. How the others
     are shown is the writer's word, because decoders of GB18030 differ by edition."""
@@ -150,6 +162,13 @@ def _check_display(path: str, raw_path: bytes) -> None:
     for text, name in zip(shown, names, strict=True):
         if text.encode("utf-8") != name and _is_utf8(name):
             raise MalformedError(f"a name is shown as {text[:80]!r} but is {name[:80]!r}")
+
+
+def _utf8(path: str) -> bytes:
+    try:
+        return path.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise MalformedError("a path with a lone surrogate") from error
 
 
 def _is_utf8(name: bytes) -> bool:

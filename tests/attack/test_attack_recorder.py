@@ -105,6 +105,7 @@ def test_a_file_larger_than_the_station_holds_up_no_other_bay(site: Site) -> Non
         file.truncate(2 << 40)
     giant.parent.rename(site.station.dock_dir / "giant")
     wait_until(lambda: site.station.bay("giant").get("state") == "full", "back-pressure", watch=site.children)
+    assert site.station.bay("giant")["problem_code"] == "spool-full"
     honest = site.station.dock_dir / ".honest" / "DCIM"
     honest.mkdir(parents=True)
     (honest / "CLIP.MP4").write_bytes(b"an honest clip")

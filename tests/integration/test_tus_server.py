@@ -215,32 +215,32 @@ async def test_a_wrong_checksum_with_the_creation_leaves_no_upload(server: TusSe
 
 
 @pytest.mark.parametrize(
-    ("headers", "status"),
+    ("headers", "status", "code"),
     [
-        ({}, 400),
-        ({"Upload_Length": "-1"}, 400),
-        ({"Upload_Length": "1e3"}, 400),
-        ({"Upload_Length": "٣"}, 400),
-        ({"Upload_Length": "5", "Upload_Defer_Length": "1"}, 400),
-        ({"Upload_Defer_Length": "2"}, 400),
-        ({"Upload_Length": str(MAX_UPLOAD_BYTES + 1)}, 413),
-        ({"Upload_Length": "5", "Upload_Metadata": "agency !"}, 400),
-        ({"Upload_Length": "5", "Upload_Metadata": "agency aHo=,agency aHo="}, 400),
-        ({"Upload_Length": "5", "Upload_Metadata": metadata(purpose="loot")}, 400),
-        ({"Upload_Length": "5", "Upload_Metadata": metadata(digest="md5:00")}, 400),
-        ({"Upload_Length": "5", "Upload_Metadata": metadata(agency="nb")}, 403),
-        ({"Upload_Length": "5", "Upload_Metadata": metadata(agency="../..")}, 403),
-        ({"Upload_Length": "5", "X_Sender": "two"}, 400),
-        ({"Upload_Length": "5", "X_Sender": "stranger"}, 401),
-        ({"Upload_Length": "5", "Upload_Concat": "partial"}, 400),
-        ({"Upload_Length": "5", "Tus_Resumable": "0.2.2"}, 412),
+        ({}, 400, "upload-header-invalid"),
+        ({"Upload_Length": "-1"}, 400, "upload-header-invalid"),
+        ({"Upload_Length": "1e3"}, 400, "upload-header-invalid"),
+        ({"Upload_Length": "٣"}, 400, "upload-header-invalid"),
+        ({"Upload_Length": "5", "Upload_Defer_Length": "1"}, 400, "upload-header-invalid"),
+        ({"Upload_Defer_Length": "2"}, 400, "upload-header-invalid"),
+        ({"Upload_Length": str(MAX_UPLOAD_BYTES + 1)}, 413, "upload-too-large"),
+        ({"Upload_Length": "5", "Upload_Metadata": "agency !"}, 400, "upload-header-invalid"),
+        ({"Upload_Length": "5", "Upload_Metadata": "agency aHo=,agency aHo="}, 400, "upload-header-invalid"),
+        ({"Upload_Length": "5", "Upload_Metadata": metadata(purpose="loot")}, 400, "upload-header-invalid"),
+        ({"Upload_Length": "5", "Upload_Metadata": metadata(digest="md5:00")}, 400, "upload-header-invalid"),
+        ({"Upload_Length": "5", "Upload_Metadata": metadata(agency="nb")}, 403, "agency-not-allowed"),
+        ({"Upload_Length": "5", "Upload_Metadata": metadata(agency="../..")}, 403, "agency-not-allowed"),
+        ({"Upload_Length": "5", "X_Sender": "two"}, 400, "upload-header-invalid"),
+        ({"Upload_Length": "5", "X_Sender": "stranger"}, 401, "not-authenticated"),
+        ({"Upload_Length": "5", "Upload_Concat": "partial"}, 400, "upload-header-invalid"),
+        ({"Upload_Length": "5", "Tus_Resumable": "0.2.2"}, 412, "tus-version-unsupported"),
     ],
 )
 async def test_a_creation_that_lies_is_refused_and_leaves_nothing(
-    server: TusServer, headers: dict[str, str], status: int
+    server: TusServer, headers: dict[str, str], status: int, code: str
 ) -> None:
     answer = await server.ask("POST", UPLOADS, **headers)
-    assert (answer.status, answer.problem["status"]) == (status, status)
+    assert (answer.status, answer.problem["status"], answer.code) == (status, status, code)
     assert answer.headers["Tus-Resumable"] == "1.0.0"
     assert server.staging.all() == []
 
@@ -251,31 +251,32 @@ async def test_a_version_we_do_not_speak_is_told_the_one_we_do(server: TusServer
 
 
 @pytest.mark.parametrize(
-    ("headers", "status"),
+    ("headers", "status", "code"),
     [
-        ({"Upload_Offset": "2"}, 409),
-        ({"Upload_Offset": "4"}, 409),
-        ({"Upload_Offset": "x"}, 400),
-        ({"Upload_Offset": "03"}, 400),
-        ({"Content_Type": "application/octet-stream"}, 415),
-        ({"Content_Type": "text/plain"}, 415),
-        ({"Content_Encoding": "gzip"}, 415),
+        ({"Upload_Offset": "2"}, 409, "upload-offset-conflict"),
+        ({"Upload_Offset": "4"}, 409, "upload-offset-conflict"),
+        ({"Upload_Offset": "x"}, 400, "upload-header-invalid"),
+        ({"Upload_Offset": "03"}, 400, "upload-header-invalid"),
+        ({"Content_Type": "application/octet-stream"}, 415, "upload-content-type"),
+        ({"Content_Type": "text/plain"}, 415, "upload-content-type"),
+        ({"Content_Encoding": "gzip"}, 415, "upload-content-type"),
     ],
 )
 async def test_a_part_that_lies_is_refused_and_changes_nothing(
-    server: TusServer, headers: dict[str, str], status: int
+    server: TusServer, headers: dict[str, str], status: int, code: str
 ) -> None:
     path = await server.create(10)
     await server.patch(path, 0, b"012")
     body = gzip.compress(b"3456") if "Content_Encoding" in headers else b"3456"
     answer = await server.patch(path, 3, body, **headers)
-    assert answer.status == status
+    assert (answer.status, answer.code) == (status, code)
     assert (await server.head(path)).offset == 3
 
 
 async def test_more_bytes_than_announced_are_refused_and_none_of_them_kept(server: TusServer) -> None:
     path = await server.create(10)
-    assert (await server.patch(path, 0, b"0123456789x")).status == 413
+    answer = await server.patch(path, 0, b"0123456789x")
+    assert (answer.status, answer.code) == (413, "upload-too-large")
 
     async def chunks() -> AsyncIterator[bytes]:
         yield b"01234"
@@ -368,7 +369,8 @@ async def test_two_parts_racing_for_one_offset_give_one_of_them_the_upload(serve
 async def test_uploads_of_others_do_not_exist(server: TusServer) -> None:
     path = await server.create()
     assert (await server.head(path, X_Sender="station-2")).status == 404
-    assert (await server.patch(path, 0, b"0", X_Sender="station-2")).status == 404
+    answer = await server.patch(path, 0, b"0", X_Sender="station-2")
+    assert (answer.status, answer.code) == (404, "upload-not-found")
     assert (await server.ask("DELETE", path, X_Sender="station-2")).status == 404
     assert (await server.head(path)).offset == 0
 
