@@ -1,7 +1,8 @@
 """The file port: the few things the collector asks of a file system, and the POSIX answer.
 
 Every call blocks and belongs in a worker thread. Calls raise OSError; who calls says what that means. Durable is
-only what the docstring calls durable: data after ``Appender.sync`` or ``sync_file``, names after ``sync_folder``.
+only what the docstring calls durable: data after ``Appender.sync`` or ``sync_file``, names after ``sync_folder``,
+both after ``sync_all``, which serves groups of small files.
 After a failed sync nobody may ask again and believe the answer: the kernel marks the pages clean and the next
 sync succeeds without them (Linux since 4.13 reports the failure once). An Appender is therefore dead after it,
 and its owner discards the file.
@@ -16,6 +17,7 @@ import mmap
 import os
 import queue
 import stat
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Protocol
@@ -31,6 +33,8 @@ _ALIGNMENT: Final = 4096
 _FS_IOC_GETFLAGS: Final = 0x80086601
 _FS_IOC_SETFLAGS: Final = 0x40086602
 _FS_IMMUTABLE_FL: Final = 0x10
+
+_C: Final = ctypes.CDLL(None, use_errno=True)
 
 _FILE_MODE: Final = 0o640
 _READ_ONLY_MODE: Final = 0o440
@@ -60,8 +64,15 @@ class Files(Protocol):
     def make_folder(self, folder: Path) -> None:
         """Makes the folder and its missing parents, each name durable, also if the folder is there already."""
 
-    def create(self, path: Path) -> Appender:
-        """A new empty file. Raises FileExistsError. Its name is durable after ``sync_folder``."""
+    def add_folder(self, folder: Path) -> None:
+        """Makes a folder in one that is there; fine if it is there already. Its name is not yet durable."""
+
+    def remove_folder(self, folder: Path) -> None:
+        """Removes an empty folder."""
+
+    def create(self, path: Path, *, read_only: bool = False) -> Appender:
+        """A new empty file, with mode 0440 if ``read_only``. Raises FileExistsError. Its name is durable after
+        ``sync_folder``."""
 
     def append(self, path: Path) -> Appender:
         """An existing file, at its end."""
@@ -74,6 +85,11 @@ class Files(Protocol):
 
     def sync_folder(self, folder: Path) -> None:
         """Makes the names in the folder durable: created, linked, replaced and removed ones."""
+
+    def sync_all(self, folder: Path) -> None:
+        """Makes everything durable that was done below ``folder`` before the call: data, lengths, modes and names. It
+        may have to wait for what others wrote to the same file system. After a failure nobody knows which files are
+        whole: all of them count as lost, as with ``Appender.sync``."""
 
     def read(self, path: Path, offset_bytes: int, size_bytes: int) -> bytes:
         """Up to ``size_bytes`` from ``offset_bytes``; fewer only at the end of the file."""
@@ -114,6 +130,8 @@ class PosixFiles:
 
     def __init__(self) -> None:
         self._buffers: queue.LifoQueue[mmap.mmap] = queue.LifoQueue()
+        self._synced: dict[Path, _KeptOpen] = {}
+        self._lock = threading.Lock()
 
     def make_folder(self, folder: Path) -> None:
         missing = [folder, *folder.parents]
@@ -124,8 +142,15 @@ class PosixFiles:
         if existing == 0:
             self.sync_folder(folder.parent)
 
-    def create(self, path: Path) -> Appender:
-        return _PosixAppender(path, os.O_CREAT | os.O_EXCL)
+    def add_folder(self, folder: Path) -> None:
+        folder.mkdir(mode=_FOLDER_MODE, exist_ok=True)
+
+    def remove_folder(self, folder: Path) -> None:
+        folder.rmdir()
+
+    def create(self, path: Path, *, read_only: bool = False) -> Appender:
+        mode = _READ_ONLY_MODE if read_only else _FILE_MODE
+        return _PosixAppender(path, os.O_CREAT | os.O_EXCL, mode)
 
     def append(self, path: Path) -> Appender:
         return _PosixAppender(path, 0)
@@ -142,6 +167,16 @@ class PosixFiles:
     def sync_folder(self, folder: Path) -> None:
         with _Opened(folder, os.O_RDONLY | os.O_DIRECTORY) as descriptor:
             os.fsync(descriptor)
+
+    def sync_all(self, folder: Path) -> None:
+        # The kernel (5.8 and later) tells each descriptor once of a write that failed since it was opened: it is
+        # therefore opened early and kept.
+        with self._lock:
+            opened = self._synced.get(folder)
+            if opened is None:
+                opened = self._synced[folder] = _KeptOpen(folder, os.O_RDONLY | os.O_DIRECTORY)
+        if _C.syncfs(opened.descriptor) != 0:
+            raise OSError(ctypes.get_errno(), "syncfs failed")
 
     def read(self, path: Path, offset_bytes: int, size_bytes: int) -> bytes:
         with _Opened(path, os.O_RDONLY) as descriptor:
@@ -212,23 +247,30 @@ class _Opened:
     """A descriptor that is closed whatever happens; symbolic links are not followed."""
 
     def __init__(self, path: Path, flags: int) -> None:
-        self._descriptor = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW)
+        self.descriptor = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW)
 
     def __enter__(self) -> int:
-        return self._descriptor
+        return self.descriptor
 
     def __exit__(self, *exc_info: object) -> None:
-        os.close(self._descriptor)
+        os.close(self.descriptor)
+
+
+class _KeptOpen(_Opened):
+    """Closed with the last reference to it."""
+
+    def __del__(self) -> None:
+        os.close(self.descriptor)
 
 
 class _PosixAppender:
     """Aligned blocks go straight to the device, the odd ends through the page cache; one sync covers both."""
 
-    def __init__(self, path: Path, flags: int) -> None:
+    def __init__(self, path: Path, flags: int, mode: int = _FILE_MODE) -> None:
         flags |= os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW
         self._dead = False
         self._direct = -1
-        self._cached = os.open(path, flags, _FILE_MODE)
+        self._cached = os.open(path, flags, mode)
         try:
             self._direct = _open_direct(path, os.O_WRONLY)
             self._size_bytes = os.fstat(self._cached).st_size

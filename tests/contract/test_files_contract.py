@@ -222,6 +222,73 @@ def test_the_twin_loses_bytes_and_names_that_were_not_synced(tmp_path: Path) -> 
         appender.write(b"after the crash")
 
 
+def test_a_folder_is_added_and_removed(files: Files, folder: Path) -> None:
+    files.add_folder(folder / "new")
+    files.add_folder(folder / "new")
+    write(files, folder / "new" / "x", b"1")
+    with pytest.raises(OSError, match=r"not empty|" + os.strerror(errno.ENOTEMPTY)):
+        files.remove_folder(folder / "new")
+    files.remove(folder / "new" / "x")
+    files.remove_folder(folder / "new")
+    assert files.names(folder) == []
+    for call in (files.remove_folder, files.sync_all):
+        with pytest.raises(FileNotFoundError):
+            call(folder / "new")
+
+
+def test_a_file_may_be_read_only_from_the_beginning(files: Files, folder: Path) -> None:
+    appender = files.create(folder / "x", read_only=True)
+    append_all(appender.write, b"1" * 5000)
+    appender.close()
+    files.sync_all(folder)
+    assert shown_past_the_cache(files, folder / "x") == b"1" * 5000
+    if isinstance(files, PosixFiles):
+        assert os.stat(folder / "x").st_mode & 0o777 == 0o440
+
+
+def test_many_files_are_synced_together(files: Files, folder: Path) -> None:
+    for number in range(5):
+        appender = files.create(folder / str(number))
+        append_all(appender.write, b"%d" % number * 5000)
+        appender.close()
+    files.sync_all(folder)
+    files.sync_all(folder)
+    for number in range(5):
+        assert shown_past_the_cache(files, folder / str(number)) == b"%d" % number * 5000
+
+
+def test_the_twin_keeps_everything_that_was_synced_together(tmp_path: Path) -> None:
+    files = LossyFiles()
+    files.make_folder(tmp_path)
+    files.add_folder(tmp_path / "lost")
+    files.crash()
+    assert files.names(tmp_path) == []
+    files.add_folder(tmp_path / "kept")
+    appender = files.create(tmp_path / "kept" / "x", read_only=True)
+    appender.write(b"kept")
+    files.sync_all(tmp_path)
+    appender.write(b"lost")
+    files.create(tmp_path / "kept" / "nameless").close()
+    files.crash()
+    assert files.names(tmp_path / "kept") == ["x"]
+    assert files.read(tmp_path / "kept" / "x", 0, 100) == b"kept"
+    assert files.node(tmp_path / "kept" / "x").mode == 0o440
+
+
+def test_the_twin_forgets_all_bytes_whose_common_sync_failed(tmp_path: Path) -> None:
+    files = LossyFiles()
+    files.make_folder(tmp_path)
+    for name in ("x", "y"):
+        files.create(tmp_path / name).write(b"unlucky")
+    files.fault = Fault(at=len(files.calls), error=OSError(errno.EIO, "disk"))
+    with pytest.raises(OSError, match="disk"):
+        files.sync_all(tmp_path)
+    files.sync_all(tmp_path)
+    for name in ("x", "y"):
+        assert files.read(tmp_path / name, 0, 7) == b"unlucky"
+        assert shown_past_the_cache(files, tmp_path / name) == bytes(7)
+
+
 def test_the_twin_forgets_bytes_whose_sync_failed_even_if_a_later_sync_succeeds(tmp_path: Path) -> None:
     files = LossyFiles()
     files.make_folder(tmp_path)

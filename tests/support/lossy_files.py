@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import functools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
@@ -104,11 +104,22 @@ class LossyFiles:
         self._make_folder(folder, durable=True)
 
     @_counted
-    def create(self, path: Path) -> Appender:
+    def add_folder(self, folder: Path) -> None:
+        if not isinstance(self._folder(folder.parent).shown.setdefault(folder.name, _Folder()), _Folder):
+            raise FileExistsError(errno.EEXIST, "not a folder")
+
+    @_counted
+    def remove_folder(self, folder: Path) -> None:
+        if self._folder(folder).shown:
+            raise OSError(errno.ENOTEMPTY, "not empty")
+        del self._folder(folder.parent).shown[folder.name]
+
+    @_counted
+    def create(self, path: Path, *, read_only: bool = False) -> Appender:
         folder = self._folder(path.parent)
         if path.name in folder.shown:
             raise FileExistsError(errno.EEXIST, "exists")
-        folder.shown[path.name] = _File()
+        folder.shown[path.name] = _File(mode=0o440 if read_only else 0o640)
         return _LossyAppender(self, path)
 
     @_counted
@@ -132,6 +143,14 @@ class LossyFiles:
     def sync_folder(self, folder: Path) -> None:
         node = self._folder(folder)
         node.disk = dict(node.shown)
+
+    @_counted
+    def sync_all(self, folder: Path) -> None:
+        self._folder(folder)
+        for file in _files_in(self._root):
+            _sync(file)
+        for one in _folders_in(self._root):
+            one.disk = dict(one.shown)
 
     @_counted
     def read(self, path: Path, offset_bytes: int, size_bytes: int) -> bytes:
@@ -205,6 +224,9 @@ class LossyFiles:
             return
         if verb in ("sync", "sync_file"):
             self.node(path).waiting.clear()
+        elif verb == "sync_all":
+            for file in _files_in(self._root):
+                file.waiting.clear()
         elif verb == "make_folder":
             self._make_folder(path, durable=False)
 
@@ -270,6 +292,18 @@ class _LossyAppender:
 
 def _parts(path: Path) -> tuple[str, ...]:
     return path.parts[1:] if path.is_absolute() else path.parts
+
+
+def _folders_in(folder: _Folder) -> Iterator[_Folder]:
+    yield folder
+    for child in folder.shown.values():
+        if isinstance(child, _Folder):
+            yield from _folders_in(child)
+
+
+def _files_in(folder: _Folder) -> Iterator[_File]:
+    for each in _folders_in(folder):
+        yield from (child for child in each.shown.values() if isinstance(child, _File))
 
 
 def _sync(file: _File) -> None:
