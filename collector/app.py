@@ -38,6 +38,7 @@ from collector.http.statements import StatementHandlers, add_statement_routes
 from collector.http.tus import add_tus_routes
 from collector.http.uploads import Uploader, UploadService
 from collector.intake import Intake
+from collector.keeping.hold import Restoration
 from collector.keys import CollectorKeys
 from collector.listings import ListingBlobs
 from collector.log.tile_files import WriterLease
@@ -110,7 +111,7 @@ class Collector:
             clock=clock,
             on_committed=self._committed,
         )
-        voice = Voice(sequencer=self.sequencer, seed=seed, clock=clock)
+        self.voice = voice = Voice(sequencer=self.sequencer, seed=seed, clock=clock)
         receipts = Receipts(log=self.log, objects=self.objects, catalogue=self.catalogue)
         intake = Intake(
             sequencer=self.sequencer, log=self.log, voice=voice, seed=seed, clock=clock, counter=counter
@@ -234,10 +235,15 @@ async def run(config: CollectorConfig, stop: asyncio.Event, on_ready: Callable[[
     """Run until ``stop`` is set or a part fails. Raises CollectorError for what the operator must mend."""
     lease = WriterLease(config.log_dir)
     try:
+        restoration = Restoration.load(config.log_dir)
+        if restoration is not None:
+            restoration.check_may_run()
         keys = CollectorKeys.load(config.keys_dir)
         config.trust.prepare(config.names, utc_now())
         collector = Collector(config, keys, loop=asyncio.get_running_loop())
         async with collector.serving():
+            if restoration is not None:
+                await restoration.record(collector.voice, config.log_dir)
             on_ready(collector)
             await stop.wait()
     finally:

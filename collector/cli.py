@@ -61,7 +61,44 @@ def _parser() -> argparse.ArgumentParser:
     rebuild.add_argument(
         "--accept-loss", action="store_true", help="also without statements that are missing from objects/"
     )
+
+    _keeping(commands)
     return parser
+
+
+def _keeping(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    backup = _command(commands, "backup", "back up what cannot be made again; also while it runs / 备份")
+    backup.add_argument(
+        "--to", type=Path, required=True, help="folder for the backup; again: only what is new"
+    )
+    how = backup.add_mutually_exclusive_group()
+    how.add_argument(
+        "--passphrase-file", type=Path, help="include the private keys, sealed with this file's first line"
+    )
+    how.add_argument("--with-keys", action="store_true", help="include the private keys as they are")
+    backup.add_argument("--recheck", action="store_true", help="read again what the backup holds already")
+
+    restore = _command(commands, "restore", "make a collector again from a backup / 恢复")
+    restore.add_argument("--from", dest="source", type=Path, required=True, help="folder of the backup")
+    restore.add_argument("--passphrase-file", type=Path, help="opens the sealed keys")
+    restore.add_argument("--accept-loss", action="store_true", help="go on without objects the backup lacks")
+    _continuation(restore)
+
+    resume = _command(commands, "resume", "say that a restored collector may go on / 恢复后续写")
+    _continuation(resume)
+
+
+def _continuation(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--seen",
+        type=Path,
+        action="append",
+        default=[],
+        help="newest known checkpoint; repeatable / 已知最新检查点",
+    )
+    parser.add_argument(
+        "--even-if-older", action="store_true", help="go on although a newer log may have been published"
+    )
 
 
 def _command(

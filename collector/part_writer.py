@@ -92,7 +92,7 @@ class PartWriter:
         return written
 
 
-def write_all(appender: Appender, data: bytes) -> None:
+def write_all(appender: Appender, data: Block) -> None:
     """Appends all of ``data``. Raises OSError."""
     rest = memoryview(data)
     while rest:

@@ -14,7 +14,7 @@ from typing import Final
 
 from collector.commands.access import enrolment_code, token
 from collector.commands.founding import init
-from collector.commands.keeping import rebuild
+from collector.commands.keeping import backup, rebuild, restore, resume
 from collector.commands.output import print_failure, speak_anywhere
 from collector.commands.serving import serve
 from collector.errors import CollectorError
@@ -27,6 +27,9 @@ COMMANDS: Final[Mapping[str, Callable[[argparse.Namespace], int]]] = {
     "enrolment-code": enrolment_code,
     "token": token,
     "rebuild": rebuild,
+    "backup": backup,
+    "restore": restore,
+    "resume": resume,
 }
 
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import ClassVar, Final
 
-from collector.errors import CollectorError
+from collector.errors import CollectorError, StorageError, StorageFullError
+
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class LogDamagedError(CollectorError):
@@ -29,3 +34,51 @@ class CatalogueUnusableError(CollectorError):
     """The catalogue's file is missing or no database of this program."""
 
     code: ClassVar[str] = "catalogue-unusable"
+
+
+class BackupPlaceError(CollectorError):
+    """The place for a backup cannot be used: in use, inside the data, or with another collector's backup in it."""
+
+    code: ClassVar[str] = "backup-place"
+
+
+class BackupUnusableError(CollectorError):
+    """There is no complete backup here."""
+
+    code: ClassVar[str] = "backup-unusable"
+
+
+class BackupDamagedError(CollectorError):
+    """Files of the backup are missing or not what its manifest says."""
+
+    code: ClassVar[str] = "backup-damaged"
+
+
+class PassphraseError(CollectorError):
+    """The passphrase is missing, too short or wrong."""
+
+    code: ClassVar[str] = "passphrase"
+
+
+class RestorePlaceError(CollectorError):
+    """The directory to restore into is not empty."""
+
+    code: ClassVar[str] = "restore-place"
+
+
+class LogHeldError(CollectorError):
+    """The log came from a backup and nobody has said yet whether it is the newest there is; going on from an older
+    one would sign a second history."""
+
+    code: ClassVar[str] = "log-held"
+
+
+@contextmanager
+def telling(doing: str) -> Iterator[None]:
+    """Turns what the operating system reports into StorageFullError or StorageError, with the path: the reader is
+    the administrator of this machine."""
+    try:
+        yield
+    except OSError as error:
+        kind = StorageFullError if error.errno in _FULL else StorageError
+        raise kind(f"{doing}: {error}") from error

@@ -11,9 +11,10 @@ from protocol.errors import MalformedError
 from protocol.limits import MAX_TEXT_CHARS
 from protocol.statements.frame import Frame, Header, Subject
 
-EVENTS: Final = frozenset({"viewed", "unreadable", "refused"})
+EVENTS: Final = frozenset({"viewed", "unreadable", "refused", "restored"})
 """viewed: a person or system read an original or a rendition. unreadable: a listed file could not be read after
-bounded attempts. refused: an authenticated statement was not admitted."""
+bounded attempts. refused: an authenticated statement was not admitted. restored: the
+collector's log came back from a backup."""
 
 _MAX_DETAILS: Final = 32
 
