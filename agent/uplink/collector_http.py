@@ -11,16 +11,21 @@ import asyncio
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
 
 import aiohttp
-from multidict import CIMultiDictProxy
 from yarl import URL
 
 from agent.errors import AgentError
-from agent.uplink.errors import CollectorAnswerError, CollectorAwayError, CollectorProblemError
+from agent.uplink.answers import (
+    MAX_PROBLEM_BYTES,
+    Answer,
+    Timeouts,
+    problem_of,
+)
+from agent.uplink.errors import CollectorAnswerError, CollectorAwayError
+from agent.uplink.line import Line, Lines
 from protocol.canonical import Fields, parse_json
 from protocol.digest import Digest
 from protocol.errors import ProtocolError
@@ -28,43 +33,13 @@ from protocol.limits import MAX_ENVELOPE_BYTES, MAX_PROOF_HASHES, MAX_RECEIPT_BY
 from protocol.lines import decode_base64
 from protocol.merkle import HASH_BYTES
 
-RECEIPT_PENDING: Final = "receipt-pending"
-STATEMENT_UNKNOWN: Final = "statement-unknown"
-"""Codes of the receipts resource: not stored yet; never announced."""
-
-MAX_PROBLEM_BYTES: Final = 16_384
-"""Problem details: a code and two sentences; a proxy's error page is cut off here."""
-
 MAX_CONSISTENCY_BYTES: Final = 8_192
 """63 hashes of 44 characters, quoted."""
 
 MAX_CONNECTIONS: Final = 16
 """Four uploads, four questions, statements, and room for early deliveries."""
 
-_RETRYABLE_STATUSES: Final = frozenset({408, 409, 421, 423, 425, 429, 460})
 _READ_BYTES: Final = 65_536
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Timeouts:
-    """How long each phase of a request may rest."""
-
-    connect_s: float = 10.0
-    answer_s: float = 60.0
-    """From the last byte sent: the collector makes bytes durable, and may write out a large part, before it answers."""
-    stall_s: float = 30.0
-    """Without a byte leaving this machine: a half-open connection would otherwise hold a slot for a quarter hour."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """A complete answer; ``problem`` is filled from problem details (or the status) when it is an error."""
-
-    status: int
-    headers: CIMultiDictProxy[str]
-    url: URL
-    body: bytes
-    problem: CollectorProblemError | None
 
 
 class CollectorClient:
@@ -79,6 +54,7 @@ class CollectorClient:
         self.timeouts = timeouts or Timeouts()
         self._tls = tls
         self._session: aiohttp.ClientSession | None = None
+        self._lines: Lines | None = None
 
     async def __aenter__(self) -> Self:
         connector = aiohttp.TCPConnector(ssl=self._tls or True, limit=MAX_CONNECTIONS)
@@ -92,6 +68,7 @@ class CollectorClient:
             trust_env=False,
             auto_decompress=False,
         )
+        self._lines = Lines(self.origin, self._tls, self.timeouts)
         return self
 
     async def __aexit__(
@@ -100,6 +77,15 @@ class CollectorClient:
         if self._session is not None:
             await self._session.close()
             self._session = None
+        if self._lines is not None:
+            await asyncio.to_thread(self._lines.close)
+            self._lines = None
+
+    def open_line(self) -> Line:
+        """A connection of its own for large bodies; whoever asked for it closes it."""
+        if self._lines is None:
+            raise RuntimeError("the collector client is not open")
+        return self._lines.open()
 
     async def post_statements(self, envelopes: Sequence[bytes]) -> bytes:
         """Offer envelopes (at most 64 and 256 KiB, the caller's care); returns the signed admission, unverified.
@@ -170,7 +156,7 @@ class CollectorClient:
                     headers=response.headers,
                     url=url,
                     body=content,
-                    problem=_problem(response.status, response.headers, content),
+                    problem=problem_of(response.status, response.headers, content),
                 )
 
     @asynccontextmanager
@@ -234,35 +220,6 @@ def _success(answer: Answer) -> bytes:
     if answer.problem is not None:
         raise answer.problem
     return answer.body
-
-
-def _problem(status: int, headers: CIMultiDictProxy[str], body: bytes) -> CollectorProblemError | None:
-    if 200 <= status < 300:
-        return None
-    retryable = status in _RETRYABLE_STATUSES or status >= 500
-    code, detail = f"http-{status}", "no problem details"
-    if "json" in headers.get("Content-Type", ""):
-        try:
-            fields = Fields(parse_json(body, max_bytes=MAX_PROBLEM_BYTES, what="problem"), "problem")
-            code = fields.text("code", max_chars=64)
-            detail = fields.optional_text("detail") or detail
-            retryable = fields.boolean("retryable") if fields.raw("retryable") is not None else retryable
-        except ProtocolError as error:
-            detail = f"problem details that cannot be read: {error}"
-    return CollectorProblemError(
-        status=status,
-        problem=code,
-        detail=detail,
-        retryable=retryable or code == RECEIPT_PENDING,
-        retry_after_s=_retry_after_s(headers.get("Retry-After")),
-    )
-
-
-def _retry_after_s(text: str | None) -> float | None:
-    """Only the form in seconds: the date form would need the two clocks to agree."""
-    if text is None or not text.isascii() or not text.isdigit() or len(text) > 6:
-        return None
-    return float(text)
 
 
 def _parse_consistency(body: bytes, old_size: int, new_size: int) -> list[bytes]:

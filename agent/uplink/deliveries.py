@@ -19,8 +19,8 @@ from agent.doorbells import Doorbell, Doorbells
 from agent.spool.journal import Journal
 from agent.spool.records import Delivery
 from agent.uplink.admissions import AdmissionDesk
+from agent.uplink.answers import RECEIPT_PENDING, STATEMENT_UNKNOWN
 from agent.uplink.batch import Batcher, Transition
-from agent.uplink.collector_http import RECEIPT_PENDING, STATEMENT_UNKNOWN
 from agent.uplink.early import EarlyUploads
 from agent.uplink.errors import CollectorProblemError, SourceError, SpoolDamagedError, UploadDivergedError
 from agent.uplink.patience import Random

@@ -8,16 +8,19 @@ same address goes on from the collector's offset. A finished upload proves nothi
 from __future__ import annotations
 
 import asyncio
+import errno
+import mmap
 import os
-import threading
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
 from yarl import URL
 
-from agent.uplink.collector_http import Answer, CollectorClient
+from agent.uplink.answers import Answer
+from agent.uplink.collector_http import CollectorClient
 from agent.uplink.errors import (
     CollectorAnswerError,
     CollectorAwayError,
@@ -26,6 +29,7 @@ from agent.uplink.errors import (
     UploadDivergedError,
     UploadStuckError,
 )
+from agent.uplink.line import Line
 from protocol.digest import Digest
 from protocol.errors import ProtocolError
 from protocol.upload import (
@@ -45,8 +49,11 @@ from protocol.upload import (
 from protocol.upload_client import NextStep, Step, decide_after
 from protocol.upload_errors import UploadDigestError
 
-PIECE_BYTES: Final = 512 * 1024
-"""One read: large enough that handing it between threads costs nothing, small enough to keep memory flat."""
+PIECE_BYTES: Final = 1024 * 1024
+"""One read. Direct reads gain nothing above it, memory stays flat."""
+
+_BLOCK_BYTES: Final = 4096
+"""Direct reads begin and end at multiples of it on every common disk."""
 
 MAX_PART_BYTES: Final = 256 * 1024 * 1024
 """One PATCH: after each the collector confirms durable bytes, which is what the bay display shows."""
@@ -138,8 +145,8 @@ class TusClient:
         UploadDivergedError (``order.digest`` is not what arrived; that upload is forgotten); SourceError, and what
         ``source.wait_beyond`` raises; CollectorAnswerError.
         """
-        with _Reader(source) as reader:
-            run = _Run(self._collector, self._path, source, reader, order, keep_url, note_progress)
+        with _Reader(source) as reader, closing(self._collector.open_line()) as line:
+            run = _Run(self._collector, self._path, source, reader, line, order, keep_url, note_progress)
             return await run.to_the_end(url)
 
     async def exists(self, url: str) -> bool:
@@ -164,6 +171,7 @@ class _Run:
         path: str,
         source: Source,
         reader: _Reader,
+        line: Line,
         order: UploadOrder,
         keep_url: UrlKeeper,
         note_progress: ProgressNote,
@@ -172,6 +180,8 @@ class _Run:
         self._path = path
         self._source = source
         self._reader = reader
+        self._line = line
+        self._loop = asyncio.get_running_loop()
         self._order = order
         self._keep_url = keep_url
         self._note_progress = note_progress
@@ -253,11 +263,13 @@ class _Run:
         at_once = 0 < size <= SMALL_BYTES and isinstance(self._source, WholeFile)
         if at_once:
             headers |= {CONTENT_TYPE: PART_CONTENT_TYPE, CONTENT_LENGTH: str(size)}
-        body = self._pieces(0, size) if at_once else None
+        body = self._small(size) if at_once else None
         answer = await self._collector.request("POST", self._path, headers=headers, body=body)
         if answer.status == 201:
             self._url = self._collector.resolve(_location(answer), answer.url)
             await self._keep_url(str(self._url.relative()))
+            if at_once:
+                self._note_progress(size)
         return answer
 
     async def _send(self, url: URL, start: int) -> Answer:
@@ -268,7 +280,14 @@ class _Run:
             CONTENT_TYPE: PART_CONTENT_TYPE,
             CONTENT_LENGTH: str(end - start),
         }
-        return await self._collector.request("PATCH", url, headers=headers, body=self._pieces(start, end))
+        return await self._line.send("PATCH", url, headers, lambda: self._told(start, end))
+
+    def _told(self, start: int, end: int) -> Iterator[memoryview]:
+        """The part's pieces, in the line's thread; progress is told on the loop."""
+        for piece in self._reader.pieces(start, end):
+            yield piece
+            start += len(piece)
+            self._loop.call_soon_threadsafe(self._note_progress, start)
 
     async def _part_end(self, start: int) -> int:
         size = self._source.size_bytes
@@ -278,67 +297,67 @@ class _Run:
             raise SourceError(f"{self._source.path.name} ends at byte {available}, not at {size}")
         return min(available, start + MAX_PART_BYTES)
 
-    async def _pieces(self, start: int, end: int) -> AsyncGenerator[bytes]:
-        """The bytes from ``start`` to ``end``; the next piece is read while one is being sent.
-
-        Pieces are fresh objects: from Python 3.12 on a transport keeps a reference to what it could not send at
-        once, and a buffer filled again underneath it would change the bytes on the wire.
-        """
-        coming = self._reader.start(start, end)
-        while start < end:
-            piece = await coming
+    async def _small(self, size: int) -> AsyncGenerator[bytes]:
+        """A small file's bytes. They are copies: a transport keeps a reference to what it could not send at once,
+        and a buffer filled again underneath it would change the bytes on the wire."""
+        start = 0
+        while start < size:
+            piece = await asyncio.to_thread(self._reader.copy, start, size)
             start += len(piece)
-            coming = self._reader.start(start, end)
             yield piece
-            self._note_progress(start)
 
 
 class _Reader:
-    """Reads the source in threads. Closing waits for a read under way, since its file number could be another
-    file's by the time the thread gets there."""
+    """Reads the source past the page cache, where the file system knows how: nobody needs those pages again, and
+    the cache would cost more than the disk. One thread at a time."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
-        self._lock = threading.Lock()
-        self._file: int | None = None
+        self._file = -1
+        self._buffer: memoryview | None = None
 
     def __enter__(self) -> _Reader:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with self._lock:
-            if self._file is not None:
-                os.close(self._file)
+        if self._file >= 0:
+            os.close(self._file)
             self._file = -1
 
-    def start(self, start: int, end: int) -> asyncio.Future[bytes]:
-        """Begin reading one piece from ``start``, at most up to ``end``; the future raises SourceError."""
-        loop = asyncio.get_running_loop()
-        if start >= end:
-            done: asyncio.Future[bytes] = loop.create_future()
-            done.set_result(b"")
-            return done
-        future = loop.run_in_executor(None, self._read, start, min(PIECE_BYTES, end - start))
-        future.add_done_callback(_look_at)
-        return future
+    def pieces(self, start: int, end: int) -> Iterator[memoryview]:
+        """The bytes from ``start`` to ``end``, in one buffer that is used again and again. Raises SourceError."""
+        while start < end:
+            piece = self._read(start, end)
+            if not piece:
+                raise SourceError(f"{self._source.path.name} ends at byte {start}, before its size")
+            yield piece
+            start += len(piece)
 
-    def _read(self, start: int, size: int) -> bytes:
+    def copy(self, start: int, end: int) -> bytes:
+        """The first piece of these bytes. Raises SourceError."""
+        return bytes(next(self.pieces(start, end)))
+
+    def _read(self, start: int, end: int) -> memoryview:
+        """Direct reads begin and end at whole blocks, also where the upload goes on in the middle of one."""
+        before = start % _BLOCK_BYTES
         try:
-            with self._lock:
-                if self._file is None:
-                    self._file = os.open(self._source.path, os.O_RDONLY | os.O_CLOEXEC)
-                piece = os.pread(self._file, size, start)
+            if self._file < 0:
+                self._file = _open_direct(self._source.path)
+            if self._buffer is None:
+                self._buffer = memoryview(mmap.mmap(-1, PIECE_BYTES))
+            got = os.preadv(self._file, [self._buffer], start - before)
         except OSError as error:
             raise SourceError(f"{self._source.path.name} cannot be read: {error.strerror}") from error
-        if not piece:
-            raise SourceError(f"{self._source.path.name} ends at byte {start}, before its size")
-        return piece
+        return self._buffer[before : min(got, before + end - start)]
 
 
-def _look_at(future: asyncio.Future[bytes]) -> None:
-    """A piece read ahead for a request that was cut is not an error anybody waits for."""
-    if not future.cancelled():
-        future.exception()
+def _open_direct(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECT)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # EINVAL: this file system has no direct reads
+            raise
+    return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
 
 async def _terminate(collector: CollectorClient, url: URL) -> None:

@@ -19,7 +19,8 @@ from agent.enrol_errors import EnrolError
 from agent.errors import MediaError, SandboxUnavailableError
 from agent.media.render import FfmpegRenderer
 from agent.media.sandbox import Sandbox
-from agent.uplink.collector_http import CollectorClient, Timeouts
+from agent.uplink.answers import Timeouts
+from agent.uplink.collector_http import CollectorClient
 from agent.uplink.errors import CollectorAnswerError
 from protocol.enrolment_code import EnrolmentCode
 from tests.support.enrolment_server import EnrolmentServer, enrolment_server

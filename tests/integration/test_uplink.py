@@ -22,7 +22,8 @@ from agent.offload.growing import GrowingFile
 from agent.spool.directory import DirectorySpool
 from agent.spool.journal import Journal
 from agent.spool.records import NewRow, OriginalRecord, Purpose, VisitRecord
-from agent.uplink.collector_http import CollectorClient, Timeouts
+from agent.uplink.answers import Timeouts
+from agent.uplink.collector_http import CollectorClient
 from agent.uplink.service import Uplink, UplinkSettings
 from protocol import ed25519
 from protocol.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint

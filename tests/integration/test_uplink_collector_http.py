@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 
-from agent.uplink.collector_http import RECEIPT_PENDING, CollectorClient, Timeouts
+from agent.uplink.answers import RECEIPT_PENDING, Timeouts
+from agent.uplink.collector_http import CollectorClient
 from agent.uplink.errors import CollectorAnswerError, CollectorAwayError, CollectorProblemError
 from protocol.digest import Digest
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from agent.offload.growing import GrowingFile
-from agent.uplink.collector_http import CollectorClient, Timeouts
+from agent.uplink.answers import Timeouts
+from agent.uplink.collector_http import CollectorClient
 from agent.uplink.early import GrowingSource
 from agent.uplink.errors import (
     CollectorAwayError,
@@ -109,7 +110,9 @@ async def test_cut_upload_goes_on_where_it_was_cut(line: Line, tmp_path: Path, h
 
 async def test_killed_client_goes_on_with_the_kept_address(line: Line, tmp_path: Path) -> None:
     source, digest = a_file(tmp_path, BIG)
-    line.proxy.plan(Fault(How.STALL, 5_000_000))
+    line.proxy.plan(
+        *[Fault(How.STALL, 5_000_000)] * 2
+    )  # one for the connection that creates, one for the bytes
     killed = asyncio.create_task(line.upload(source, digest=digest))
     await asyncio.wait_for(line.proxy.happened.wait(), 10)
     killed.cancel()
@@ -200,7 +203,7 @@ async def test_line_that_never_lets_bytes_pass_is_given_back_to_the_caller(
 ) -> None:
     source, digest = a_file(tmp_path, BIG)
     url = await line.server.create(BIG)
-    line.proxy.plan(*[Fault(How.RESET, 600)] * 20)
+    line.proxy.plan(*[Fault(How.RESET, 200)] * 20)
     with pytest.raises((UploadStuckError, CollectorAwayError)):
         await line.upload(source, digest=digest, url=url)
 

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.uplink.collector_http import CollectorClient, Timeouts
+from agent.uplink.answers import Timeouts
+from agent.uplink.collector_http import CollectorClient
 from agent.uplink.tus import TusClient, Uploaded, UploadOrder, WholeFile
 from protocol.digest import Digest
 from tests.support.proxy import Fault, FaultyProxy, How
