@@ -23,7 +23,7 @@ from agent.keys.store import FileKeyStore
 from agent.lease import StationLease
 from agent.media.render import FfmpegRenderer
 from agent.media_desk import MediaDesk
-from agent.offload.settings import VisitSettings, VisitTools
+from agent.offload.settings import ReleaseTools, VisitSettings, VisitTools
 from agent.offload.testimony import Testimony
 from agent.signer import StationSigner
 from agent.spool.directory import DirectorySpool
@@ -50,6 +50,7 @@ class Station:
 
     def __init__(self, config: AgentConfig, keys: FileKeyStore, enrolment: Enrolment) -> None:
         self._config = config
+        self._log_key = enrolment.log_key
         self._bells = Doorbells()
         self._spool = DirectorySpool(config.spool_dir)
         self._journal = Journal(config.journal_path, self._spool)
@@ -115,6 +116,16 @@ class Station:
                 evict_after=timedelta(days=config.keep_days),
             ),
             early=self._uplink.early,
+            release=self._release_tools(),
+        )
+
+    def _release_tools(self) -> ReleaseTools | None:
+        if self._config.release is None:
+            return None
+        return ReleaseTools(
+            settings=self._config.release,
+            log_key=self._log_key,
+            log_halted=lambda: self._uplink.watch.halted,
         )
 
     async def serve(self, stop: asyncio.Event, show: Show | None) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Final, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from agent.core.release import ReleaseSettings
 from agent.errors import AgentError
 from protocol.errors import MalformedError
 from protocol.ids import parse_name
@@ -22,8 +24,13 @@ _MAX_RESERVE_MIB: Final = 1024 * 1024
 
 _MAX_KEEP_DAYS: Final = 36_500
 _KEYS: Final = frozenset(
-    {"dock_dir", "zone", "settle_s", "bays_at_once", "uploads_at_once", "reserve_mib", "keep_days", "holders"}
-)
+    {
+        "dock_dir", "zone", "settle_s", "bays_at_once", "uploads_at_once", "reserve_mib", "keep_days", "holders",
+        "release",
+    }
+)  # fmt: skip
+_RELEASE_KEYS: Final = frozenset({"enabled", "minimum_age_hours", "whole_visits", "keep_marked"})
+_MAX_AGE_HOURS: Final = 24 * _MAX_KEEP_DAYS
 
 
 class ConfigError(AgentError):
@@ -35,7 +42,8 @@ class ConfigError(AgentError):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentConfig:
     """Settings of one station. ``dock_dir`` is the folder below which volumes appear; ``zone`` is the local time
-    that recorders without a zone are set to; ``holders`` maps recorder numbers to agencies."""
+    that recorders without a zone are set to; ``holders`` maps recorder numbers to agencies; without ``release`` nothing
+    is ever erased from a recorder."""
 
     data_dir: Path
     dock_dir: Path
@@ -46,6 +54,7 @@ class AgentConfig:
     reserve_bytes: int = 1024 * _MIB
     keep_days: int = 7
     holders: Mapping[str, str] = field(default_factory=dict)
+    release: ReleaseSettings | None = None
 
     def __post_init__(self) -> None:
         if not (0 < self.settle_s <= 3600 and 0 < self.bays_at_once <= 64 and 0 < self.uploads_at_once <= 32):
@@ -93,6 +102,7 @@ class AgentConfig:
             reserve_bytes=_whole(values, "reserve_mib", 1024) * _MIB,
             keep_days=_whole(values, "keep_days", 7),
             holders=_holders(values.get("holders", {})),
+            release=_release(values.get("release", {})),
         )
 
     @property
@@ -136,6 +146,31 @@ def _whole(values: Mapping[str, object], key: str, default: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise ConfigError(f"{key} must be a whole number")
     return value
+
+
+def _truth(values: Mapping[str, object], key: str, default: bool) -> bool:
+    value = values.get(key, default)
+    if not isinstance(value, bool):
+        raise ConfigError(f"{key} must be true or false")
+    return value
+
+
+def _release(value: object) -> ReleaseSettings | None:
+    """Off unless it says ``enabled = true``; whatever else it says must be right all the same."""
+    if not isinstance(value, dict):
+        raise ConfigError("release is a table")
+    unknown = set(value) - _RELEASE_KEYS
+    if unknown:
+        raise ConfigError(f"unknown settings of release: {', '.join(sorted(unknown))}")
+    hours = _whole(value, "minimum_age_hours", 0)
+    if not 0 <= hours <= _MAX_AGE_HOURS:
+        raise ConfigError(f"minimum_age_hours is 0-{_MAX_AGE_HOURS}")
+    settings = ReleaseSettings(
+        minimum_age=timedelta(hours=hours),
+        whole_visits=_truth(value, "whole_visits", True),
+        keep_marked=_truth(value, "keep_marked", False),
+    )
+    return settings if _truth(value, "enabled", False) else None
 
 
 def _holders(value: object) -> Mapping[str, str]:

@@ -27,7 +27,8 @@ class Doorbell:
 
 
 class Doorbells:
-    """One bell for each kind of work: statements to announce, blobs to deliver, media jobs to run, receipts kept."""
+    """One bell for each kind of work: statements to announce, blobs to deliver, media jobs to run, and answers kept
+    that bays wait for: receipts, and admissions of what is to be erased."""
 
     def __init__(self) -> None:
         self.statements = Doorbell()

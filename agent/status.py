@@ -32,7 +32,15 @@ Snapshot = Mapping[str, Any]
 """JSON of version 1; members are only ever added."""
 
 _PUBLISH_PERIOD_S: Final = 30.0
-_BUSY: Final = frozenset({BayState.IDENTIFYING, BayState.INVENTORY, BayState.OFFLOADING})
+_BUSY: Final = frozenset(
+    {
+        BayState.IDENTIFYING,
+        BayState.INVENTORY,
+        BayState.OFFLOADING,
+        BayState.RELEASABLE,
+        BayState.RELEASING,
+    }
+)
 _MIB: Final = 1024 * 1024
 _SHOWN_FINDINGS: Final = 10
 
@@ -48,8 +56,8 @@ def snapshot(
     working: str | None,
     obstacle: str | None = None,
 ) -> Snapshot:
-    """Everything at one moment. ``idle``: nothing is being read, announced, delivered or rendered. ``obstacle`` is
-    what keeps renditions from being made."""
+    """Everything at one moment. ``idle``: nothing is being read, announced, delivered, rendered or erased.
+    ``obstacle`` is what keeps renditions from being made."""
     owes = backlog.statements_unsettled + backlog.deliveries_open + backlog.media_jobs_open
     return {
         "v": 1,
@@ -99,6 +107,7 @@ def _bay_json(bay: BayStatus) -> Snapshot:
         "files_read": bay.files_read,
         "files_unreadable": bay.files_unreadable,
         "files_receipted": bay.files_receipted,
+        "files_released": bay.files_released,
         "bytes_total": bay.bytes_total,
         "bytes_read": bay.bytes_read,
         "time_left_s": bay.time_left_s,

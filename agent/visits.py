@@ -13,6 +13,7 @@ from typing import Final
 
 from agent.core.bay import BayEvent, BayState, BayStatus
 from agent.errors import AgentError
+from agent.offload.inventory import close_visit
 from agent.offload.settings import Threads, VisitTools
 from agent.offload.tile import Tile
 from agent.offload.visit import Visit
@@ -28,6 +29,12 @@ _RETRY_S: Final = 60.0
 
 _LOOK_PAUSE_S: Final = 0.2
 """Between two looks for receipts: they come in swarms, and a look counts every file of a visit."""
+
+
+_WAITING: Final = frozenset(
+    {BayState.DELIVERING, BayState.DONE, BayState.UNREADABLE, BayState.RELEASABLE, BayState.RELEASED}
+)
+"""Bays at which an answer of the collector can change something."""
 
 
 class Visits:
@@ -73,7 +80,7 @@ class Visits:
         while True:
             await self._tools.doorbells.receipts.wait(self._tools.settings.recheck_s)
             for bay in list(self._bays.values()):
-                await bay.look_for_receipts()
+                bay.look_for_receipts()
             await asyncio.sleep(_LOOK_PAUSE_S)
 
     async def statuses(self) -> tuple[BayStatus, ...]:
@@ -125,6 +132,7 @@ class _Bay:
     async def _leave(self) -> None:
         await self._stop_visit()
         self._show_left(await asyncio.to_thread(self._close_visits))
+        self._tools.doorbells.statements.ring()
 
     def _close_visits(self) -> int:
         """Close the visits that were open at this bay; how many of their files were not read."""
@@ -132,11 +140,15 @@ class _Bay:
         for visit in journal.open_visits():
             if (visit.dock, visit.bay) == (self._tile.dock, self._tile.bay):
                 unread += journal.accounting(visit.visit).unread
-                journal.close_visit(visit.visit, self._tools.clock())
+                close_visit(visit, self._tools)
         return unread
 
     def _show_left(self, unread: int) -> None:
-        if unread:
+        if self._tile.state is BayState.RELEASE_INTERRUPTED:
+            return
+        if self._tile.state is BayState.RELEASING:
+            self._tile.step(BayEvent.LEFT_UNFINISHED, code="recorder-left", problem="while it was cleared")
+        elif unread:
             self._tile.step(
                 BayEvent.LEFT_UNFINISHED, code="recorder-left", problem=f"{unread} files were not yet read"
             )
@@ -172,12 +184,7 @@ class _Bay:
     async def status(self) -> BayStatus:
         return await asyncio.to_thread(self._tile.status, self._tools.journal)
 
-    async def look_for_receipts(self) -> None:
-        """Everything read may by now be receipted."""
-        visit = self._tile.visit
-        if self._tile.state is not BayState.DELIVERING or visit is None:
-            return
-        account = await asyncio.to_thread(self._tools.journal.accounting, visit)
-        still_there = self._tile.state is BayState.DELIVERING and self._tile.visit == visit
-        if still_there and account.pending == 0:
-            self._tile.step(BayEvent.RECEIPTED_ALL)
+    def look_for_receipts(self) -> None:
+        """Everything read may by now be receipted, and what is to be erased admitted."""
+        if self._visit is not None and self._tile.state in _WAITING:
+            self._visit.note_receipts()

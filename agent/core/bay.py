@@ -1,8 +1,9 @@
 """What a bay shows to people (采集口状态): state, sentence, progress, and whether the recorder may be taken (可取走).
 
-Pure: events move a bay from state to state; numbers come from the journal. The rule of taking away, while release
-(erasing) is off: the recorder may be taken as soon as everything listed has been read, re-read from the station's
-disk and journalled. Receipts are then a matter between station and collector and do not need the recorder.
+Pure: events move a bay from state to state; numbers come from the journal. The rule of taking away: the recorder may
+be taken as soon as everything listed has been read, re-read from the station's disk and journalled. Receipts are then
+a matter between station and collector and do not need the recorder. While files are erased from it (release), it may
+not be taken: that would harm its file system, though no footage.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Final
 
 
 class BayState(StrEnum):
-    """The states; the last four need a person."""
+    """The states; from ``REFUSED`` on they need a person."""
 
     EMPTY = "empty"
     IDENTIFYING = "identifying"
@@ -23,10 +24,15 @@ class BayState(StrEnum):
     OFFLOADING = "offloading"
     DELIVERING = "delivering"
     DONE = "done"
+    RELEASABLE = "releasable"
+    RELEASING = "releasing"
+    RELEASED = "released"
     REFUSED = "refused"
     UNREADABLE = "unreadable"
     FULL = "full"
     LOST_CONTACT = "lost-contact"
+    NOT_RELEASED = "not-released"
+    RELEASE_INTERRUPTED = "release-interrupted"
 
 
 class BayEvent(StrEnum):
@@ -38,6 +44,11 @@ class BayEvent(StrEnum):
     READ_ALL = "read-all"
     READ_ALL_BUT_SOME = "read-all-but-some"
     RECEIPTED_ALL = "receipted-all"
+    RELEASE_ANNOUNCED = "release-announced"
+    RELEASE_BEGUN = "release-begun"
+    RELEASED = "released"
+    RELEASE_FAILED = "release-failed"
+    MORE_TO_READ = "more-to-read"
     CHANGED = "changed"
     REFUSED = "refused"
     SPOOL_FULL = "spool-full"
@@ -47,6 +58,14 @@ class BayEvent(StrEnum):
 
 
 _S, _E = BayState, BayEvent
+
+_TO_RELEASE: Final[Mapping[BayEvent, BayState]] = {
+    _E.RELEASE_ANNOUNCED: _S.RELEASABLE,
+    _E.RELEASE_BEGUN: _S.RELEASING,
+    _E.RELEASED: _S.RELEASED,
+    _E.RELEASE_FAILED: _S.NOT_RELEASED,
+}
+"""When everything is receipted, release may be anywhere: an agent started again goes on where it was."""
 
 _MOVES: Final[Mapping[BayState, Mapping[BayEvent, BayState]]] = {
     _S.EMPTY: {_E.APPEARED: _S.IDENTIFYING},
@@ -58,12 +77,22 @@ _MOVES: Final[Mapping[BayState, Mapping[BayEvent, BayState]]] = {
         _E.SPOOL_FULL: _S.FULL,
         _E.CHANGED: _S.INVENTORY,
     },
-    _S.DELIVERING: {_E.RECEIPTED_ALL: _S.DONE, _E.CHANGED: _S.INVENTORY},
-    _S.DONE: {_E.CHANGED: _S.INVENTORY},
+    _S.DELIVERING: {_E.RECEIPTED_ALL: _S.DONE, _E.CHANGED: _S.INVENTORY, **_TO_RELEASE},
+    _S.DONE: {_E.CHANGED: _S.INVENTORY, **_TO_RELEASE},
+    _S.RELEASABLE: {_E.CHANGED: _S.INVENTORY, **_TO_RELEASE},
+    _S.RELEASING: {
+        _E.MORE_TO_READ: _S.OFFLOADING,
+        _E.READ_ALL_BUT_SOME: _S.UNREADABLE,
+        _E.LEFT_UNFINISHED: _S.RELEASE_INTERRUPTED,
+        **_TO_RELEASE,
+    },
+    _S.RELEASED: {_E.CHANGED: _S.INVENTORY, **_TO_RELEASE},
     _S.REFUSED: {_E.CHANGED: _S.IDENTIFYING},
-    _S.UNREADABLE: {_E.CHANGED: _S.INVENTORY},
+    _S.UNREADABLE: {_E.CHANGED: _S.INVENTORY, _E.RELEASE_BEGUN: _S.RELEASING},
     _S.FULL: {_E.SPOOL_HAS_ROOM: _S.OFFLOADING},
     _S.LOST_CONTACT: {_E.APPEARED: _S.IDENTIFYING},
+    _S.NOT_RELEASED: {_E.CHANGED: _S.INVENTORY},
+    _S.RELEASE_INTERRUPTED: {_E.APPEARED: _S.IDENTIFYING},
 }
 
 _FROM_ANYWHERE: Final[Mapping[BayEvent, BayState]] = {
@@ -72,13 +101,15 @@ _FROM_ANYWHERE: Final[Mapping[BayEvent, BayState]] = {
     _E.LEFT_UNFINISHED: _S.LOST_CONTACT,
 }
 
-NEEDS_PERSON: Final = frozenset({_S.REFUSED, _S.UNREADABLE, _S.FULL, _S.LOST_CONTACT})
-MAY_BE_TAKEN: Final = frozenset({_S.DELIVERING, _S.DONE})
+NEEDS_PERSON: Final = frozenset(
+    {_S.REFUSED, _S.UNREADABLE, _S.FULL, _S.LOST_CONTACT, _S.NOT_RELEASED, _S.RELEASE_INTERRUPTED}
+)
+MAY_BE_TAKEN: Final = frozenset({_S.DELIVERING, _S.DONE, _S.RELEASABLE, _S.RELEASED, _S.NOT_RELEASED})
 
 
 def step(state: BayState, event: BayEvent) -> BayState:
     """The next state. Raises ValueError for an event that cannot happen in this state: that is our mistake."""
-    after = _FROM_ANYWHERE.get(event) or _MOVES[state].get(event)
+    after = _MOVES[state].get(event) or _FROM_ANYWHERE.get(event)
     if after is None:
         raise ValueError(f"a bay that is {state} cannot have {event}")
     return after
@@ -105,6 +136,15 @@ _SENTENCES: Final[Mapping[BayState, Sentence]] = {
         "可取走：文件已全部采集，并收到全部入库回执",
         "May be taken: everything is read and receipted by the collector",
     ),
+    _S.RELEASABLE: Sentence(
+        "可取走：文件已全部入库；稍候片刻，记录仪会被清空",
+        "May be taken: everything is receipted; a moment more, and the recorder is cleared as well",
+    ),
+    _S.RELEASING: Sentence("正在清空记录仪，请勿取走", "Clearing the recorder: leave it in place"),
+    _S.RELEASED: Sentence(
+        "可取走：文件已全部入库，并已从记录仪清除",
+        "May be taken: everything is receipted and was cleared from the recorder",
+    ),
     _S.REFUSED: Sentence("不能采集，请联系管理员", "Cannot be read by this station: call the administrator"),
     _S.UNREADABLE: Sentence(
         "有文件无法读取，请勿清空记录仪，并联系管理员",
@@ -117,6 +157,14 @@ _SENTENCES: Final[Mapping[BayState, Sentence]] = {
     _S.LOST_CONTACT: Sentence(
         "采集未完成，记录仪已断开，请重新放入",
         "The recorder left before everything was read: dock it again",
+    ),
+    _S.NOT_RELEASED: Sentence(
+        "可取走：文件已全部入库，但记录仪未能清空，请联系管理员",
+        "May be taken: everything is receipted, but the recorder was not cleared: call the administrator",
+    ),
+    _S.RELEASE_INTERRUPTED: Sentence(
+        "清空未完成，记录仪已断开；文件均已入库，请重新放入",
+        "The recorder left while it was cleared; nothing is lost: dock it again",
     ),
 }
 
@@ -152,7 +200,7 @@ class BayStatus:
     """One tile (采集口): who, how far, how long, may it be taken. ``problem_code`` says why a person is needed.
 
     ``files`` counts everything that is not excluded, also what an earlier visit read; ``bytes`` what this visit has to
-    read; ``files_receipted`` what the collector has stored.
+    read; ``files_receipted`` what the collector has stored, ``files_released`` what was erased from the recorder.
     """
 
     dock: str
@@ -170,6 +218,7 @@ class BayStatus:
     files_read: int
     files_unreadable: int
     files_receipted: int
+    files_released: int
     bytes_total: int
     bytes_read: int
     time_left_s: float | None

@@ -5,15 +5,19 @@ Also the way back: after a restart of the agent, the open visit of a volume that
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from typing import Final, TypeAlias
 
+from agent.core.release import RecorderTraits
 from agent.offload.errors import RecorderRefusedError
 from agent.offload.settings import VisitTools
 from agent.offload.settler import Settler, Subject
 from agent.offload.stocktake import Found, Stocktake, known_reads, take_stock
 from agent.ports import RecorderVolume
+from agent.release.closing import abandon_unbegun, close_interrupted
 from agent.spool.records import VisitRecord
 from firmware_profiles.schema import Profile
 from protocol.digest import Digest
@@ -40,6 +44,10 @@ def profile_name(profile: Profile) -> str:
     return f"{profile.id}@{profile.version}"
 
 
+AfterListing: TypeAlias = Callable[[VisitRecord, Digest], None]
+"""Told of a new inventory and its visit inside the transaction that keeps it: what it says belongs into the same."""
+
+
 def take_inventory(
     volume: RecorderVolume,
     tools: VisitTools,
@@ -47,16 +55,52 @@ def take_inventory(
     recognised: Callable[[Found], None],
 ) -> Taken:
     """List the volume, sign the list and journal both; ``earlier`` continues its visit, and comes back unchanged when
-    the volume still holds exactly what it lists. ``recognised`` is told as soon as the recorder is known.
+    the volume still holds exactly what it lists. ``recognised`` is told as soon as the recorder is known. Intents of
+    earlier visits that this listing settles are closed with it.
 
     Raises RecorderRefusedError, ProfileError, SpoolError, JournalError and the errors of ``RecorderVolume``.
     """
-    with take_stock(volume, tools.registry, tools.settings.zone) as stock:
-        recognised(stock.found)
-        if earlier is not None and stock.is_as_listed(tools.journal.listed_files(earlier.inventory)):
-            return earlier
-        visit = _open_visit(stock.found, tools) if earlier is None else earlier.visit
-        return _record(stock, visit, 1 if earlier is None else earlier.sequence + 1, tools)
+    with _stock(volume, tools, earlier) as stock:
+        found = _with_claims(stock.found, earlier)
+        recognised(found)
+        if earlier is not None:
+            if stock.is_as_listed(tools.journal.listed_files(earlier.inventory)):
+                return earlier
+            return _record(stock, found, earlier.visit, earlier.sequence + 1, tools)
+        traits = RecorderTraits(
+            key=found.recorder_key, label=found.identity.label, total_bytes=found.identity.total_bytes
+        )
+        settle = functools.partial(close_interrupted, traits=traits, tools=tools)
+        return _record(stock, found, _open_visit(found, tools), 1, tools, settle)
+
+
+def take_inventory_after(
+    volume: RecorderVolume, tools: VisitTools, earlier: Taken, after_listing: AfterListing
+) -> Taken:
+    """The inventory after files were erased: always a new one, also when nothing seems to have changed. Raises as
+    ``take_inventory``."""
+    with _stock(volume, tools, earlier) as stock:
+        found = _with_claims(stock.found, earlier)
+        return _record(stock, found, earlier.visit, earlier.sequence + 1, tools, after_listing)
+
+
+def _stock(
+    volume: RecorderVolume, tools: VisitTools, earlier: Taken | None
+) -> AbstractContextManager[Stocktake]:
+    """A visit keeps its profile: without its clips a recorder may look like another family."""
+    profile = None if earlier is None else earlier.subject.profile
+    return take_stock(volume, tools.registry, tools.settings.zone, profile)
+
+
+def _with_claims(found: Found, earlier: Taken | None) -> Found:
+    """Within a visit it is the same recorder, also when no name says so any more."""
+    if earlier is None:
+        return found
+    return replace(
+        found,
+        recorder=found.recorder or earlier.subject.recorder,
+        officer=found.officer or earlier.subject.officer,
+    )
 
 
 def _open_visit(found: Found, tools: VisitTools) -> VisitRecord:
@@ -76,8 +120,15 @@ def _open_visit(found: Found, tools: VisitTools) -> VisitRecord:
     )
 
 
-def _record(stock: Stocktake, visit: VisitRecord, sequence: int, tools: VisitTools) -> Taken:
-    journal, found = tools.journal, stock.found
+def _record(
+    stock: Stocktake,
+    found: Found,
+    visit: VisitRecord,
+    sequence: int,
+    tools: VisitTools,
+    after_listing: AfterListing = lambda *_: None,
+) -> Taken:
+    journal = tools.journal
     listed, publication = stock.write_listing(
         journal.files, tools.new_id(), recorder_key=visit.recorder_key, known=known_reads(journal)
     )
@@ -91,15 +142,17 @@ def _record(stock: Stocktake, visit: VisitRecord, sequence: int, tools: VisitToo
     )
     with journal.naming:
         journal.files.publish([publication])
-        inventory = journal.record_inventory(
-            envelope,
-            visit=visit,
-            sequence=sequence,
-            listing=listed.digest,
-            listing_size_bytes=listed.size_bytes,
-            rows=stock.new_rows(),
-            now=tools.clock(),
-        )
+        with journal.transaction():
+            inventory = journal.record_inventory(
+                envelope,
+                visit=visit,
+                sequence=sequence,
+                listing=listed.digest,
+                listing_size_bytes=listed.size_bytes,
+                rows=stock.new_rows(),
+                now=tools.clock(),
+            )
+            after_listing(visit, inventory)
     subject = Subject(profile=found.profile, recorder=found.recorder, officer=found.officer)
     return Taken(
         visit=visit, inventory=inventory, sequence=sequence, subject=subject, conflicts=found.conflicts
@@ -120,8 +173,15 @@ def find_open_visit(volume: RecorderVolume, tools: VisitTools) -> Taken | None:
         if visit.generation == identity.generation:
             found = _reopen(visit, tools)
         else:
-            tools.journal.close_visit(visit.visit, tools.clock())
+            close_visit(visit, tools)
     return found
+
+
+def close_visit(visit: VisitRecord, tools: VisitTools) -> None:
+    """The recorder has left: what was only announced is not going to be erased. Raises JournalError."""
+    with tools.journal.transaction():
+        abandon_unbegun(visit.visit, tools)
+        tools.journal.close_visit(visit.visit, tools.clock())
 
 
 def _reopen(visit: VisitRecord, tools: VisitTools) -> Taken | None:
@@ -130,7 +190,7 @@ def _reopen(visit: VisitRecord, tools: VisitTools) -> Taken | None:
     profile = next((found for found in tools.registry.profiles if profile_name(found) == visit.profile), None)
     statement = None if last is None else tools.journal.statement(last[0])
     if last is None or profile is None or statement is None:
-        tools.journal.close_visit(visit.visit, tools.clock())
+        close_visit(visit, tools)
         return None
     inventory = parse_statement(Envelope.from_bytes(statement).payload)
     if not isinstance(inventory, Inventory):

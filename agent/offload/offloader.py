@@ -48,7 +48,8 @@ _PAGE_ROWS: Final = 512
 
 
 class Offloader:
-    """Reads for one visit. ``waiting`` is told when back-pressure begins and ends."""
+    """Reads for one visit. ``waiting`` is told when back-pressure begins and ends; ``session`` names the unbroken watch
+    over the volume."""
 
     def __init__(
         self,
@@ -59,6 +60,7 @@ class Offloader:
         turns: asyncio.Semaphore,
         progress: Progress,
         waiting: Callable[[bool], None],
+        session: str,
     ) -> None:
         self._volume = volume
         self._tools = tools
@@ -67,6 +69,7 @@ class Offloader:
         self._turns = turns
         self._progress = progress
         self._waiting = waiting
+        self._session = session
         self._settler: Settler
         self._stop = threading.Event()
         self._failures: Counter[FileKey] = Counter()
@@ -84,7 +87,7 @@ class Offloader:
         Raises VolumeVanishedError, VolumeUnreadableError, StationStorageError; what was read is journalled and the
         rest resumable.
         """
-        self._settler = Settler(subject, self._tools, self._progress)
+        self._settler = Settler(subject, self._tools, self._progress, session=self._session)
         self._list_again = False
         self._again = []
         try:

@@ -21,7 +21,7 @@ from typing import Final, Protocol
 
 from agent.core.offload import EarlierRead
 from agent.errors import AgentError
-from agent.ports import FileReader, RecorderVolume
+from agent.ports import FileIdentity, FileReader, RecorderVolume
 from agent.spool.errors import SpoolReadBackError
 from agent.spool.files import BLOCK_BYTES, PartialFile
 from agent.spool.records import FileKey, PartialRead
@@ -89,11 +89,13 @@ class ReadObserver:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Copied:
-    """A whole file in the spool: digest and size, and how it starts."""
+    """A whole file in the spool: digest and size, and how it starts. ``read_as`` is what the file was; None when a part
+    of it was read before, perhaps from another file of the same name and size."""
 
     digest: Digest
     size_bytes: int
     head: bytes
+    read_as: FileIdentity | None = None
 
 
 def examine_partial(
@@ -164,7 +166,12 @@ def read_file(
         copy.save_progress()
         raise
     check.finish(copy.flushed_bytes, copy.digest)
-    return Copied(digest=copy.digest, size_bytes=copy.size_bytes, head=copy.head or _head_of(partial))
+    return Copied(
+        digest=copy.digest,
+        size_bytes=copy.size_bytes,
+        head=copy.head or _head_of(partial),
+        read_as=copy.read_as if prefix.size_bytes == 0 else None,
+    )
 
 
 def copy_file(
@@ -173,7 +180,7 @@ def copy_file(
     """As ``read_file`` for a small file, from its beginning, but leaves flushing and re-reading to the caller."""
     copy = _Copy(key, partial, Prefix.empty(), None)
     copy.run(volume, buffer, stop, lambda _: None)
-    return Copied(digest=copy.digest, size_bytes=copy.size_bytes, head=copy.head)
+    return Copied(digest=copy.digest, size_bytes=copy.size_bytes, head=copy.head, read_as=copy.read_as)
 
 
 def re_read(partial: PartialFile, copied: Copied, buffer: memoryview) -> None:
@@ -217,6 +224,7 @@ class _Copy:
         self.size_bytes = prefix.size_bytes
         self.flushed_bytes = prefix.size_bytes
         self.head = b""
+        self.read_as: FileIdentity | None = None
         self._may_flush = True
 
     @property
@@ -243,6 +251,7 @@ class _Copy:
                 if count < len(buffer):
                     break
             source.verify_unchanged()
+            self.read_as = source.opened_as
         self._require_whole()
 
     def _take(self, buffer: memoryview, count: int) -> None:

@@ -12,11 +12,13 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from typing import ParamSpec, TypeVar
 
 from agent.core.offload import ReadLimits
+from agent.core.release import ReleaseSettings
 from agent.doorbells import Doorbells
 from agent.offload.growing import EarlyDelivery
 from agent.offload.testimony import Testimony
 from agent.spool.journal import Journal
 from firmware_profiles.registry import Registry
+from protocol.note import VerifierKey
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -45,6 +47,16 @@ class VisitSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseTools:
+    """What release works with. Without it recorders are never written. ``log_halted`` tells whether the log has
+    contradicted itself: then no receipt of it counts until a person has looked."""
+
+    settings: ReleaseSettings
+    log_key: VerifierKey
+    log_halted: Callable[[], bool]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VisitTools:
     """Everything a visit works with; shared by all bays."""
 
@@ -54,6 +66,7 @@ class VisitTools:
     doorbells: Doorbells
     settings: VisitSettings
     early: EarlyDelivery | None = None
+    release: ReleaseTools | None = None
 
     @property
     def clock(self) -> Callable[[], datetime]:

@@ -20,7 +20,7 @@ from agent.offload.reader import Copied
 from agent.offload.settings import VisitTools
 from agent.offload.testimony import ReadFile
 from agent.spool.files import Publication
-from agent.spool.records import OriginalRecord, Purpose, RowToRead
+from agent.spool.records import OriginalRecord, Purpose, ReadAs, RowToRead
 from firmware_profiles.names import NameClaims, claims_from_path
 from firmware_profiles.schema import Profile
 from protocol.claims import Claim
@@ -51,10 +51,11 @@ class Finished:
 
 
 class Settler:
-    """Publishes and journals what one bay's offloader has read."""
+    """Publishes and journals what one bay's offloader has read in one ``session``: a visit watched without a break."""
 
-    def __init__(self, subject: Subject, tools: VisitTools, progress: Progress) -> None:
+    def __init__(self, subject: Subject, tools: VisitTools, progress: Progress, *, session: str) -> None:
         self._subject = subject
+        self._session = session
         self._tools = tools
         self._journal = tools.journal
         self._progress = progress
@@ -97,6 +98,7 @@ class Settler:
             media_type=read.media_type,
             marked=claims.marked,
             recorder=claims.recorder,
+            read_as=None if item.copied.read_as is None else ReadAs(self._session, item.copied.read_as),
         )
 
     def _claims(self, row: RowToRead) -> NameClaims:

@@ -161,14 +161,17 @@ def _two(key: tuple[int, ...]) -> tuple[int, int]:
 
 
 @contextmanager
-def take_stock(volume: RecorderVolume, registry: Registry, zone: tzinfo) -> Iterator[Stocktake]:
-    """Scan a volume and recognise it. Raises the errors of ``RecorderVolume`` and ``ProfileError``."""
+def take_stock(
+    volume: RecorderVolume, registry: Registry, zone: tzinfo, profile: Profile | None = None
+) -> Iterator[Stocktake]:
+    """Scan a volume and recognise it; with ``profile`` it is already known by which one, and an emptied recorder keeps
+    it. Raises the errors of ``RecorderVolume`` and ``ProfileError``."""
     identity = volume.identify()
     table = sqlite3.connect("", isolation_level=None, check_same_thread=False)
     try:
         table.executescript(_TABLES)
         _store(table, volume.scan())
-        profile = registry.choose(label=identity.label, paths=_paths(table))
+        profile = profile or registry.choose(label=identity.label, paths=_paths(table))
         yield Stocktake(table, _recognise(table, identity, profile, zone), zone)
     finally:
         table.close()

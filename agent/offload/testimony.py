@@ -1,16 +1,16 @@
-"""What the station signs about a visit: the inventory, one manifest for each original, what could not be read."""
+"""What the station signs about a visit: inventories, a manifest for each original, what could not be read, releases."""
 
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
 from agent.errors import AgentError
 from agent.ports import VolumeIdentity
-from agent.spool.records import RowToRead, VisitRecord
+from agent.spool.records import OpenIntent, RowToRead, VisitRecord
 from agent.volumes.errors import FileUnreadableError
 from firmware_profiles.names import NameClaims
 from protocol.claims import Claim
@@ -18,7 +18,17 @@ from protocol.digest import Digest
 from protocol.dsse import Envelope
 from protocol.limits import MAX_TEXT_CHARS
 from protocol.lines import encode_base64
-from protocol.statements import Custody, Header, Inventory, Manifest, Statement
+from protocol.statements import (
+    Custody,
+    Header,
+    Inventory,
+    KeptRow,
+    Manifest,
+    Released,
+    ReleaseIntent,
+    ReleaseItem,
+    Statement,
+)
 from protocol.times import format_time
 
 
@@ -151,6 +161,33 @@ class Testimony:
                 item_name=row.shown,
                 actor=self.signer.station,
                 details=details,
+            )
+        )
+
+    def release_intent(
+        self, visit: VisitRecord, inventory: Digest, items: Sequence[ReleaseItem]
+    ) -> tuple[ReleaseIntent, Envelope]:
+        """What is about to be erased of this visit's newest inventory."""
+        intent = ReleaseIntent(
+            header=self.header(visit.agency),
+            visit=visit.visit,
+            inventory=inventory,
+            generation=visit.generation,
+            items=tuple(items),
+        )
+        return intent, self.signer.sign(intent)
+
+    def released(
+        self, intent: OpenIntent, *, visit: str, inventory_after: Digest, kept: Mapping[int, str]
+    ) -> Envelope:
+        """What became of an intent: its rows are gone but for ``kept``, says this inventory of ``visit``."""
+        return self.signer.sign(
+            Released(
+                header=self.header(intent.agency),
+                visit=visit,
+                intent=intent.statement,
+                inventory_after=inventory_after,
+                kept=tuple(KeptRow(row=row, code=code) for row, code in sorted(kept.items())),
             )
         )
 

@@ -63,7 +63,7 @@ class Tile:
         if self.state is BayState.REFUSED:
             self.step(BayEvent.CHANGED)
             return
-        if self.state not in (BayState.EMPTY, BayState.LOST_CONTACT):
+        if self.state not in (BayState.EMPTY, BayState.LOST_CONTACT, BayState.RELEASE_INTERRUPTED):
             self.step(BayEvent.LEFT)
         self.step(BayEvent.APPEARED)
 
@@ -73,10 +73,11 @@ class Tile:
     def status(self, journal: Journal) -> BayStatus:
         """Blocks. Raises JournalError."""
         visit = self.visit
-        account = _NOTHING if visit is None else journal.accounting(visit)
-        return self._status(account)
+        if visit is None:
+            return self._status(_NOTHING, 0)
+        return self._status(journal.accounting(visit), journal.files_released(visit))
 
-    def _status(self, account: Accounting) -> BayStatus:
+    def _status(self, account: Accounting, files_released: int) -> BayStatus:
         files = account.listed - account.excluded
         bytes_read = account.bytes_listed - account.bytes_unread + self.progress.bytes_under_way
         return BayStatus(
@@ -95,6 +96,7 @@ class Tile:
             files_read=files - account.unread - account.unreadable,
             files_unreadable=account.unreadable,
             files_receipted=account.stored,
+            files_released=files_released,
             bytes_total=account.bytes_listed,
             bytes_read=min(bytes_read, account.bytes_listed),
             time_left_s=time_left_s(self.progress.samples(), account.bytes_listed - bytes_read),

@@ -254,6 +254,13 @@ class DirectorySpool:
         temporary.rename(target)
         return target.parent
 
+    def receipt(self, statement: Digest) -> bytes | None:
+        with _as_spool_error("reading a receipt"):
+            try:
+                return self.receipt_path(statement).read_bytes()
+            except FileNotFoundError:
+                return None
+
     def receipt_path(self, statement: Digest) -> Path:
         """Where the receipt for a statement lies once it is settled."""
         return self._root / "receipts" / statement.hex[:2] / f"{statement.hex}.json"

@@ -91,5 +91,8 @@ class SpoolFiles(Protocol):
     def put_receipts(self, receipts: Sequence[tuple[Digest, bytes]]) -> None:
         """Keep receipts durably under the ids of their statements; a second one replaces the first."""
 
+    def receipt(self, statement: Digest) -> bytes | None:
+        """The receipt kept for a statement, as it lies there; None when there is none."""
+
     def free_bytes(self) -> int:
         """Space that can still be written."""

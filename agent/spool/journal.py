@@ -12,7 +12,7 @@ eviction never takes away what was published a moment ago. Methods block: the ev
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -27,14 +27,17 @@ from agent.spool.partials import Partials
 from agent.spool.records import (
     Backlog,
     NewRow,
+    OpenIntent,
     OriginalRecord,
     Priority,
     Purpose,
     RowToRead,
     VisitRecord,
 )
+from agent.spool.releases import Releases
 from protocol.digest import Digest
 from protocol.dsse import Envelope
+from protocol.statements import ReleaseIntent
 
 _BACKLOG: Final = """
 SELECT (SELECT count(*) FROM statements WHERE outcome IS NULL) AS unsettled,
@@ -48,7 +51,7 @@ WHERE d.receipted_at IS NULL AND s.outcome IS NOT 'refused'
 """
 
 
-class Journal(Outbox, Inventories, Partials, Deliveries, MediaJobs):
+class Journal(Outbox, Inventories, Partials, Deliveries, MediaJobs, Releases):
     """One SQLite file and the spool whose blobs it speaks of."""
 
     def __init__(self, path: Path, files: SpoolFiles) -> None:
@@ -102,6 +105,8 @@ class Journal(Outbox, Inventories, Partials, Deliveries, MediaJobs):
         early = self.partial(row.key)
         self._row_was_read(row, manifest)
         self._note_read(row.key, manifest)
+        if original.read_as is not None:
+            self.note_read_as(manifest, original.read_as)
         self.drop_partial(row.key)
         self._deliver(
             manifest,
@@ -156,6 +161,34 @@ class Journal(Outbox, Inventories, Partials, Deliveries, MediaJobs):
                     now=now,
                 )
         return statement
+
+    def record_intents(
+        self, intents: Sequence[tuple[ReleaseIntent, Envelope]], now: datetime
+    ) -> list[Digest]:
+        """Signed release intents, all in one transaction. Nothing may be erased before they are admitted."""
+        with self.transaction():
+            return [self._record_intent(intent, envelope, now) for intent, envelope in intents]
+
+    def _record_intent(self, intent: ReleaseIntent, envelope: Envelope, now: datetime) -> Digest:
+        statement = self.put_statement(envelope, kind=intent.kind, agency=intent.header.agency, now=now)
+        self.put_intent(
+            statement,
+            visit=intent.visit,
+            inventory=intent.inventory,
+            generation=intent.generation,
+            items=((item.row, item.manifest) for item in intent.items),
+            now=now,
+        )
+        return statement
+
+    def record_released(
+        self, intent: OpenIntent, envelope: Envelope, *, kept: Mapping[int, str], now: datetime
+    ) -> Digest:
+        """The signed outcome of an intent. Group it with the inventory it speaks of in one transaction."""
+        with self.transaction():
+            released = self.put_statement(envelope, kind="released", agency=intent.agency, now=now)
+            self.close_intent(intent.statement, released, kept, now)
+        return released
 
     def backlog(self) -> Backlog:
         """What the station still owes, for its status."""

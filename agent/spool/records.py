@@ -7,6 +7,8 @@ from datetime import datetime
 from enum import IntEnum, StrEnum
 from pathlib import Path
 
+from agent.core.release import FoundAfter, ListedFile
+from agent.ports import FileIdentity
 from protocol.claims import Claim
 from protocol.digest import Digest
 from protocol.dsse import Envelope
@@ -111,10 +113,19 @@ class PartialRead:
     upload_url: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class ReadAs:
+    """What a file was while the whole of it was read, and in which unbroken watch over its volume."""
+
+    session: str
+    identity: FileIdentity
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OriginalRecord:
     """One row read, published in the spool and described by a signed manifest. ``marked`` and ``recorder`` are what
-    delivery and media facts need of the manifest."""
+    delivery and media facts need of the manifest; ``read_as`` is what release needs, None where nothing is certain.
+    """
 
     row: RowToRead
     envelope: Envelope
@@ -123,6 +134,7 @@ class OriginalRecord:
     media_type: str
     marked: bool
     recorder: Claim | None
+    read_as: ReadAs | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,3 +232,51 @@ class Backlog:
     delivery_bytes_open: int
     media_jobs_open: int
     oldest_open_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseCandidate:
+    """A receipted file of an inventory, as the rules of release see it."""
+
+    row: int
+    shown: str
+    manifest: Digest
+    digest: Digest
+    size_bytes: int
+    receipted_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenIntent:
+    """A release intent nothing final is signed about (清除意向). ``outcome`` is the collector's answer; ``begun`` says
+    that files may be missing, ``unsure`` that its volume did not confirm it."""
+
+    statement: Digest
+    visit: str
+    agency: str
+    recorder_key: str
+    inventory: Digest
+    generation: str
+    envelope: bytes
+    outcome: str | None
+    begun: bool
+    unsure: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntentRow:
+    """A file that an intent names: its row, its path, and what it was."""
+
+    row: int
+    manifest: Digest
+    path: bytes
+    listed: ListedFile
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowAfter:
+    """What a later listing has in the place of a file that an intent names."""
+
+    row: int
+    manifest: Digest
+    found: FoundAfter

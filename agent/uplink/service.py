@@ -115,7 +115,8 @@ class Uplink:
             now=self._now,
         )
         admissions.on_answered = partial(
-            _ring, (self._bells.statements, self._bells.deliveries, self._uploaded)
+            _ring,
+            (self._bells.statements, self._bells.deliveries, self._bells.receipts, self._uploaded),
         )
         return admissions
 

@@ -175,6 +175,7 @@ def test_a_second_receipt_replaces_the_first(tmp_path: Path) -> None:
     spool.put_receipts([(statement, b"one")])
     spool.put_receipts([(statement, b"two")])
     assert spool.receipt_path(statement).read_bytes() == b"two"
+    assert spool.receipt(statement) == b"two"
 
 
 @pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="needs a tmpfs, which refuses direct writes")

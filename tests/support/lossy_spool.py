@@ -163,6 +163,10 @@ class LossySpool:
         self.receipts.update(receipts)
         self.switch.pass_through()
 
+    def receipt(self, statement: Digest) -> bytes | None:
+        self.switch.pass_through()
+        return self.receipts.get(statement)
+
     def free_bytes(self) -> int:
         held = sum(len(file.shown) for file in self._partials.values())
         return self.capacity_bytes - held - sum(len(data) for data in self._blobs.values())

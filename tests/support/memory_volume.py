@@ -71,8 +71,8 @@ class MemoryVolume:
         self.dirty = False
         self.flush_fails = False
         self.erased = 0
-        self.before_erasing: Callable[[int], None] = lambda _: None
-        """Called with the number of files erased so far, before each erasure: may change the volume, or raise."""
+        self.on_release: Callable[[str], None] = lambda _: None
+        """Called with "erase", "erased", "flush", "flushed" before and after each: may change the volume, or raise."""
         self._unflushed: dict[bytes, MemoryFile] = {}
         self._mounts = 0
         self._bay = bay
@@ -150,20 +150,23 @@ class MemoryVolume:
         if self.dirty:
             raise VolumeDirtyError(f"the volume at bay {self._bay} was not left in order")
         yield ErasableMemory(self)
+        self.on_release("flush")
         self.check_there()
         if self.flush_fails:
             raise ErasureUnsureError("the flush failed")
         self._unflushed.clear()
+        self.on_release("flushed")
 
     def erase(self, raw_path: bytes, expected: FileIdentity) -> None:
         """For ``ErasableMemory``."""
-        self.before_erasing(self.erased)
+        self.on_release("erase")
         found = self._file_to_erase(raw_path)
         if found.identity() != expected:
             raise FileReplacedError(f"{raw_path!r} is {found.identity()}, not {expected}")
         if found.erase_fails is None or found.erased_all_the_same:
             self._unflushed[raw_path] = self.files.pop(raw_path)
             self.erased += 1
+        self.on_release("erased")
         if found.erase_fails is not None:
             raise FileNotErasedError(f"cannot erase {raw_path!r}", errno_value=found.erase_fails)
 

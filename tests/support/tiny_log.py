@@ -92,7 +92,7 @@ class TinyCollector:
     def admit(self, envelopes: Iterable[bytes]) -> bytes:
         """Admits or refuses each, and answers with a signed admission."""
         results = tuple(self._admit_one(Envelope.from_bytes(data)) for data in envelopes)
-        self._store_what_is_here()
+        self.store_what_is_here()
         some = any(result.index is not None for result in results)
         admission = Admission(
             station=STATION, issued_at=NOW, results=results, checkpoint=self.log.note if some else None
@@ -114,7 +114,8 @@ class TinyCollector:
             self.log.add(self.statements[statement], STATION_SEED)
         return AdmissionResult.admitted(statement, self.indices[statement])
 
-    def _store_what_is_here(self) -> None:
+    def store_what_is_here(self) -> None:
+        """Whatever is promised and uploaded."""
         for statement, body in self.statements.items():
             if not isinstance(body, Inventory | Manifest | Rendition) or statement in self.stored_at:
                 continue
@@ -178,7 +179,7 @@ class TinyCollector:
         assert upload.actual is not None
         self.uploads += 1
         self.blobs.add(upload.actual)
-        self._store_what_is_here()
+        self.store_what_is_here()
         await self.push_receipts()
 
     def is_stored(self, upload: StagedUpload) -> bool:

@@ -15,7 +15,7 @@ from agent.core.offload import ReadLimits
 from agent.doorbells import Doorbells
 from agent.offload.growing import EarlyDelivery
 from agent.offload.settings import Threads, VisitSettings, VisitTools
-from agent.offload.testimony import Testimony
+from agent.offload.testimony import Signer, Testimony
 from agent.offload.tile import Tile
 from agent.offload.visit import Visit
 from agent.ports import DockEvent, RecorderVolume
@@ -121,7 +121,7 @@ def make_tools(
     journal: Journal,
     *,
     settings: VisitSettings = FAST,
-    signer: HonestSigner | None = None,
+    signer: Signer | None = None,
     early: EarlyDelivery | None = None,
     ids: str = "",
 ) -> VisitTools:

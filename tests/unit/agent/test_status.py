@@ -32,6 +32,7 @@ def bay(state: BayState, *, recorder: str | None = "ZFY0001", time_left_s: float
         files_read=3,
         files_unreadable=0,
         files_receipted=2,
+        files_released=0,
         bytes_total=2 * 1024 * 1024,
         bytes_read=1024 * 1024,
         time_left_s=time_left_s,
@@ -74,6 +75,9 @@ def taken(
     [
         ((), backlog(), True),
         ((bay(BayState.DONE),), backlog(), True),
+        ((bay(BayState.RELEASED),), backlog(), True),
+        ((bay(BayState.RELEASABLE),), backlog(), False),
+        ((bay(BayState.RELEASING),), backlog(), False),
         ((bay(BayState.OFFLOADING),), backlog(), False),
         ((bay(BayState.IDENTIFYING),), backlog(), False),
         ((bay(BayState.DONE),), backlog(statements=1), False),
