@@ -40,7 +40,13 @@ from agent.keys.enrolment import Enrolment
 from agent.keys.station_keys import StationKeys
 from agent.keys.store import KeyStore
 from protocol.digest import Digest
-from protocol.enrolment import MAX_PEM_CHARS, EnrolmentRequest, EnrolmentResponse, proof_message
+from protocol.enrolment import (
+    MAX_PEM_CHARS,
+    EnrolmentRequest,
+    EnrolmentResponse,
+    certificate_name,
+    proof_message,
+)
 from protocol.enrolment_code import EnrolmentCode
 from protocol.errors import ProtocolError
 from protocol.limits import MAX_MESSAGE_BYTES, MAX_TEXT_CHARS
@@ -152,7 +158,7 @@ def _verify_answer(
 ) -> Enrolment:
     if (answer.station, answer.agencies) != (code.station, code.agencies):
         raise AnswerInvalidError(f"the answer is for {answer.station}, not for {code.station} as in the code")
-    _verify_certificates(code, keys, ca, answer)
+    _verify_certificates(keys, ca, answer)
     try:
         verify_enrolled(code, answer, keys.public_key)
     except ProtocolError as error:
@@ -160,9 +166,7 @@ def _verify_answer(
     return Enrolment.of(code, answer)
 
 
-def _verify_certificates(
-    code: EnrolmentCode, keys: StationKeys, ca: x509.Certificate, answer: EnrolmentResponse
-) -> None:
+def _verify_certificates(keys: StationKeys, ca: x509.Certificate, answer: EnrolmentResponse) -> None:
     try:
         certificate = x509.load_pem_x509_certificate(answer.certificate_pem.encode())
         same_ca = x509.load_pem_x509_certificate(answer.ca_pem.encode()) == ca
@@ -170,8 +174,8 @@ def _verify_certificates(
     except (ValueError, TypeError, InvalidSignature) as error:
         raise AnswerInvalidError("the certificate is not one that this CA signed") from error
     names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    if not same_ca or [name.value for name in names] != [code.station]:
-        raise AnswerInvalidError("the certificate is for another name or comes with another CA")
+    if not same_ca or [name.value for name in names] != [certificate_name(keys.key_id)]:
+        raise AnswerInvalidError("the certificate names another key or comes with another CA")
     if certificate.public_key() != keys.tls_key.public_key():
         raise AnswerInvalidError("the certificate is for another key")
 

@@ -18,16 +18,20 @@ from typing import Final
 from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from collector.broker.access import BrokerAccess
 from collector.broker.bus import MqttBus
-from collector.broker.mosquitto import ManagedMosquitto, MosquittoSettings
+from collector.broker.mosquitto import ManagedMosquitto
+from collector.broker.mosquitto_config import MosquittoSettings
 from collector.catalogue import Catalogue, LoggedStatement
 from collector.config import CollectorConfig
+from collector.core.attempts import Attempts
 from collector.dispatch import Dispatcher
 from collector.errors import CollectorError
 from collector.files import PosixFiles
 from collector.founding import open_log
 from collector.http.enrolment import EnrolmentHandlers, add_enrolment_routes
 from collector.http.footage import FootageHandlers, add_footage_routes
+from collector.http.guessing import slowing
 from collector.http.identity import identifying, principal_of, uploader_of
 from collector.http.listening import Connections, listening, prompt_bodies
 from collector.http.log import LogHandlers, add_log_routes
@@ -118,6 +122,7 @@ class Collector:
         )
         context = config.trust.client_context()
         self.mosquitto = ManagedMosquitto(_mosquitto_settings(config), probe=context)
+        self.broker_access = BrokerAccess(self.catalogue, self.mosquitto.give_access)
         self.broker = MqttBus(host=_reachable(config.host), port=config.mqtt_port, context=context)
         self.dispatcher = Dispatcher(broker=self.broker, intake=intake, receipts=receipts)
         self.storer = Storer(
@@ -137,6 +142,7 @@ class Collector:
 
     def _committed(self, batch: Sequence[LoggedStatement]) -> None:
         self.storer.statements_committed(batch)
+        self.broker_access.committed(batch)
 
     def _measure(self) -> None:
         gauges: Mapping[str, tuple[str, Callable[[], float]]] = {
@@ -158,9 +164,9 @@ class Collector:
     ) -> web.Application:
         config, clock = self.config, self._clock
         identify = identifying(self.catalogue, self.registers.find_token, clock)
+        outside = [self.connections.middleware, problems_middleware, prompt_bodies]
         app = web.Application(
-            middlewares=[self.connections.middleware, problems_middleware, prompt_bodies, identify],
-            client_max_size=MAX_MESSAGE_BYTES,
+            middlewares=[*outside, identify, slowing(Attempts())], client_max_size=MAX_MESSAGE_BYTES
         )
         add_log_routes(app, LogHandlers(self.log, self._log_files))
         add_statement_routes(app, StatementHandlers(intake=intake, receipts=receipts))
@@ -201,6 +207,7 @@ class Collector:
             await asyncio.to_thread(self.objects.sweep)
             await self.sequencer.recover()
             stack.push_async_callback(self.mosquitto.stop)
+            await self.broker_access.refresh()
             await self.mosquitto.start()
             stack.push_async_callback(self.broker.stop)
             await self.broker.start()
@@ -208,6 +215,7 @@ class Collector:
             tasks = [
                 group.create_task(self.sequencer.run(), name="sequencer"),
                 group.create_task(self.dispatcher.run(), name="dispatcher"),
+                group.create_task(self.broker_access.run(), name="broker-access"),
                 group.create_task(self._expire_uploads(), name="upload-expiry"),
             ]
             stack.push_async_callback(_cancel, tasks)

@@ -2,8 +2,8 @@
 
 ECDSA P-256 throughout, since browsers refuse Ed25519 certificates. The CA signs three kinds of leaf: the server
 (names and addresses given at init), the collector's own client, and one client per station. Nothing of a
-request but its public key gets into a certificate. What a station *says* is judged by its Ed25519 key and
-the log, never by this CA.
+request but its public key gets into a certificate. A station's certificate names its Ed25519 key and not the
+station: who that is, and whether it still may speak, is said by the log, never by this CA.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from collector.errors import CollectorError, Fault
 from protocol.digest import Digest
-from protocol.ids import COLLECTOR, parse_name
+from protocol.enrolment import certificate_name
+from protocol.ids import COLLECTOR
 
 CA_LIFETIME: Final = timedelta(days=20 * 365)
 """Longer than a station lives: replacing the CA means enrolling every station again."""
@@ -121,14 +122,15 @@ class CertificateAuthority:
         """The collector's own client certificate, under the name the broker gives all topics to."""
         return self._issue_with_key(COLLECTOR, ExtendedKeyUsageOID.CLIENT_AUTH, now, SERVER_LIFETIME)
 
-    def issue_station(self, csr_pem: str, station: str, now: datetime) -> bytes:
-        """A client certificate (PEM) for the key in the request, under the name ``station`` whatever it asks for.
+    def issue_station(self, csr_pem: str, key_id: str, now: datetime) -> bytes:
+        """A client certificate (PEM) for the TLS key in the request, whatever name it asks for: the name is that of the
+        signing key ``key_id`` (``protocol.enrolment.certificate_name``).
 
-        Raises CsrRejectedError, or MalformedError for a name that is none.
+        Raises CsrRejectedError, or MalformedError for what is no key id.
         """
-        parse_name(station, "station")
+        name = certificate_name(key_id)
         public_key = read_csr(csr_pem)
-        return self._issue(public_key, station, ExtendedKeyUsageOID.CLIENT_AUTH, now, STATION_LIFETIME)
+        return self._issue(public_key, name, ExtendedKeyUsageOID.CLIENT_AUTH, now, STATION_LIFETIME)
 
     def _issue_with_key(
         self,

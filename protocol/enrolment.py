@@ -7,6 +7,7 @@ the enrolment is in the log. Whether the secret is good is decided by the collec
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass, field
 from typing import Final, Self
 
@@ -33,9 +34,27 @@ CODE_WITHDRAWN: Final = "enrolment-code-withdrawn"
 MAX_PEM_CHARS: Final = 16_384
 """One P-256 certificate or request is below 2 KiB; room for a chain, none for a flood."""
 
+KEY_ALGORITHM: Final = "ed25519:"
+"""What a key id begins with; the certificate's common name is the rest of it."""
+
+_CERTIFICATE_NAME: Final = re.compile(r"[0-9a-f]{64}")
 _VERSION: Final = 1
 _PROOF_LABEL: Final = b"zhilu-enrolment-v1\x00"
 _MAX_HOST_CHARS: Final = 253
+
+
+def certificate_name(key_id: str) -> str:
+    """The common name of a station's client certificate: the digest of the Ed25519 key it goes with, and nothing else.
+    What that key is called and may do is said by the log. Raises MalformedError for what is no key id."""
+    name = key_id.removeprefix(KEY_ALGORITHM)
+    if key_id == name or not _CERTIFICATE_NAME.fullmatch(name):
+        raise MalformedError(f"not the id of a station's key: {key_id[:80]!r}")
+    return name
+
+
+def certified_key(name: str) -> str | None:
+    """The key id behind a certificate's common name; None for the names of other certificates."""
+    return KEY_ALGORITHM + name if _CERTIFICATE_NAME.fullmatch(name) else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,9 +34,12 @@ def free_port() -> int:
         return port
 
 
-def call(command: str, *arguments: str) -> Mapping[str, Any]:
-    """Run one of our commands with ``--json``; returns what it printed. Raises DemoError."""
-    done = subprocess.run([BIN / command, *arguments, "--json"], capture_output=True, text=True, check=False)
+def call(command: str, *arguments: str, given: str | None = None) -> Mapping[str, Any]:
+    """Run one of our commands with ``--json``; returns what it printed. ``given`` is its standard input, for what must
+    not stand in the list of processes. Raises DemoError."""
+    done = subprocess.run(
+        [BIN / command, *arguments, "--json"], input=given, capture_output=True, text=True, check=False
+    )
     if done.returncode != 0:
         raise DemoError(f"{command} {arguments[0]}: {done.stdout}{done.stderr}")
     answer: Mapping[str, Any] = json.loads(done.stdout)

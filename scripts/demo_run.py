@@ -137,7 +137,7 @@ class _Demo:
         code = call(
             "zhilu-collector", "enrolment-code", "--data", str(self._collector_dir), "--station", STATION
         )["code"]
-        call("zhilu-agent", "enroll", "--data", str(self._agent_dir), code)
+        call("zhilu-agent", "enroll", "--data", str(self._agent_dir), "-", given=code)
         (self._agent_dir / "agent.toml").write_text(
             "# the demo's station\nsettle_s = 1.0\nreserve_mib = 64\n"
         )

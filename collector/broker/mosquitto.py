@@ -1,8 +1,7 @@
 """Mosquitto as a child of the collector: configured here, started here, and never outliving the collector.
 
-The broker is not trusted with anything but delivery: what counts is signed, committed and answered. Access goes by
-certificate name alone, which is also forced upon the client id, so that no station can take over the session of
-another or of the collector.
+The broker is not trusted with anything but delivery: what counts is signed, committed and answered. What it is told is
+``collector.broker.mosquitto_config``.
 """
 
 from __future__ import annotations
@@ -12,19 +11,17 @@ import logging
 import os
 import pwd
 import shutil
+import signal
 import socket
 import ssl
 from collections import deque
+from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from collector.broker.errors import MosquittoMissingError, MosquittoStartError
+from collector.broker.mosquitto_config import MosquittoSettings, StationAccess, render_access, render_config
 from collector.private_files import write_durable
-from protocol.ids import COLLECTOR
-from protocol.limits import MAX_MESSAGE_BYTES
-from protocol.topics import DOWNWARD, ROOT, UPWARD
 
 READY_TIMEOUT_S: Final = 20
 """From start to the first TLS handshake: well under a second, plus reading a large queue from disk."""
@@ -36,82 +33,11 @@ MAX_RESTART_DELAY_S: Final = 30.0
 STABLE_AFTER_S: Final = 60.0
 """A broker that lived so long starts anew without delay."""
 
-AUTOSAVE_S: Final = 5
-"""How much a broker killed hard may forget; the outboxes of both sides repeat it."""
-
-MAX_IN_FLIGHT: Final = 512
-"""Per client and direction; the default of 20 would tie the collector's rate to the interval of its log."""
-
-_PACKET_OVERHEAD_BYTES: Final = 1024
-"""Topic and properties around the largest payload."""
-
 _PROBE_EVERY_S: Final = 0.05
 _LAST_WORDS: Final = 10
 _ANY_ADDRESS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MosquittoSettings:
-    """Where it listens and where its files are. ``folder`` is its own; the PEM files are the collector's."""
-
-    folder: Path
-    host: str
-    port: int
-    ca_certificate: Path
-    server_certificate: Path
-    server_key: Path
-    autosave_s: int = AUTOSAVE_S
-    program: str = "mosquitto"
-
-    def __post_init__(self) -> None:
-        texts = (self.host, self.folder, self.ca_certificate, self.server_certificate, self.server_key)
-        if any("\n" in str(text) or "\r" in str(text) for text in texts):
-            raise ValueError("a line break in a setting would be a second setting")
-        if not 0 < self.port < 65_536:
-            raise ValueError(f"no TCP port: {self.port}")
-
-
-def render_access() -> str:
-    """The ACL: every certificate its own topics, the collector all of them, nobody anything else."""
-    lines = [f"pattern write {ROOT}/+/%u/{channel}" for channel in UPWARD]
-    lines += [f"pattern read {ROOT}/+/%u/{channel}" for channel in DOWNWARD]
-    lines += [f"user {COLLECTOR}", f"topic readwrite {ROOT}/#"]
-    return "\n".join(lines) + "\n"
-
-
-def render_config(settings: MosquittoSettings, *, user: str) -> str:
-    """mosquitto.conf for Mosquitto 2.0; ``user`` is the one it already runs as, so it changes none."""
-    folder = settings.folder.absolute()
-    lines = [
-        f"user {user}",
-        f"acl_file {folder / 'access'}",
-        "allow_anonymous false",
-        f"listener {settings.port} {settings.host}",
-        f"cafile {settings.ca_certificate.absolute()}",
-        f"certfile {settings.server_certificate.absolute()}",
-        f"keyfile {settings.server_key.absolute()}",
-        "tls_version tlsv1.3",
-        "require_certificate true",
-        "use_identity_as_username true",
-        "use_username_as_clientid true",
-        "persistence true",
-        f"persistence_location {folder}/",
-        f"autosave_interval {settings.autosave_s}",
-        "max_queued_messages 0",
-        "max_queued_bytes 0",
-        f"max_inflight_messages {MAX_IN_FLIGHT}",
-        f"max_packet_size {MAX_MESSAGE_BYTES + _PACKET_OVERHEAD_BYTES}",
-        "set_tcp_nodelay true",
-        "log_dest stderr",
-        "log_timestamp false",
-        "log_type error",
-        "log_type warning",
-        "log_type notice",
-        "",
-    ]
-    return "\n".join(lines)
 
 
 class ManagedMosquitto:
@@ -127,6 +53,18 @@ class ManagedMosquitto:
         self._process: asyncio.subprocess.Process | None = None
         self._supervisor: asyncio.Task[None] | None = None
         self._last_words: deque[str] = deque(maxlen=_LAST_WORDS)
+        self._access = render_access(())
+
+    async def give_access(self, stations: Iterable[StationAccess]) -> None:
+        """From now on exactly these stations, also over connections that are open. Raises OSError; then nothing has
+        changed. A running child takes it over within a tenth of a second."""
+        wanted = render_access(stations)
+        if wanted == self._access:
+            return
+        await asyncio.to_thread(self._write_access, wanted)
+        self._access = wanted
+        if self.pid is not None and self._process is not None:
+            self._process.send_signal(signal.SIGHUP)
 
     @property
     def pid(self) -> int | None:
@@ -161,11 +99,14 @@ class ManagedMosquitto:
         await self._end_child()
 
     def _write_files(self) -> None:
-        folder = self._settings.folder
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         user = pwd.getpwuid(os.geteuid()).pw_name
-        write_durable(folder / "access", render_access().encode())
-        write_durable(folder / "mosquitto.conf", render_config(self._settings, user=user).encode())
+        self._write_access(self._access)
+        config = render_config(self._settings, user=user)
+        write_durable(self._settings.folder / "mosquitto.conf", config.encode())
+
+    def _write_access(self, access: str) -> None:
+        self._settings.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_durable(self._settings.folder / "access", access.encode())
 
     async def _spawn(self, command: list[str]) -> None:
         self._process = await asyncio.create_subprocess_exec(

@@ -56,12 +56,16 @@ class KeyHistory:
         by_agency = self._spans.get(key_id, {})
         return {agency: spans[-1].record for agency, spans in by_agency.items() if spans}
 
+    def names(self) -> list[str]:
+        """Every name a key was ever enrolled under."""
+        return sorted(self._keys_of)
+
     def valid_records(self, name: str) -> list[KeyRecord]:
-        """The unrevoked records of a station's keys, newest last."""
+        """The unrevoked records under this name, newest last."""
         newest = (
             record for key_id in self._keys_of.get(name, ()) for record in self.records(key_id).values()
         )
-        valid = (record for record in newest if record.revoked_index is None)
+        valid = (record for record in newest if record.revoked_index is None and record.name == name)
         return sorted(valid, key=lambda record: record.enrolled_index)
 
     def needed(self, uses: Iterable[tuple[int, str, str]]) -> set[int]:

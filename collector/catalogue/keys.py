@@ -58,6 +58,7 @@ _PLACES: Final = (
 class StationKey:
     """The newest key of a station that may still speak for some agency, and those agencies."""
 
+    name: str
     key_id: str
     public_key: bytes
     agencies: frozenset[str]
@@ -83,12 +84,20 @@ class KeyQueries(Reader):
 
     def station_key(self, name: str) -> StationKey | None:
         """The key with the newest enrolment that is not revoked; None where the station has none."""
-        records = self._fresh_history().valid_records(name)
-        if not records:
-            return None
-        newest = records[-1]
-        agencies = (record.agency for record in records if record.key_id == newest.key_id)
-        return StationKey(key_id=newest.key_id, public_key=newest.public_key, agencies=frozenset(agencies))
+        return _newest_key(self._fresh_history(), name)
+
+    def station_with(self, key_id: str) -> StationKey | None:
+        """The station whose newest key this is; None for a key that is unknown, revoked, replaced, or a collector's."""
+        history = self._fresh_history()
+        names = {record.name for record in history.records(key_id).values() if record.role == "station"}
+        found = (_newest_key(history, name) for name in sorted(names))
+        return next((key for key in found if key is not None and key.key_id == key_id), None)
+
+    def station_keys(self) -> list[StationKey]:
+        """The newest key of every station that has one."""
+        history = self._fresh_history()
+        found = (_newest_key(history, name) for name in history.names() if name != COLLECTOR)
+        return [key for key in found if key is not None]
 
     def entry_index(self, key_id: str, statement: Digest) -> int | None:
         """Where this signer's statement stands in the log; the first place if it were there twice."""
@@ -117,6 +126,17 @@ class KeyQueries(Reader):
             events = sorted(map(_event, connection.execute(_EVENTS)), key=lambda event: event.index)
             known = self._known_history = (version, KeyHistory(events))
         return known[1]
+
+
+def _newest_key(history: KeyHistory, name: str) -> StationKey | None:
+    records = history.valid_records(name)
+    if not records:
+        return None
+    newest = records[-1]
+    agencies = (record.agency for record in records if record.key_id == newest.key_id)
+    return StationKey(
+        name=name, key_id=newest.key_id, public_key=newest.public_key, agencies=frozenset(agencies)
+    )
 
 
 def _event(row: Row[*tuple[object, ...]]) -> KeyEvent:

@@ -24,6 +24,8 @@ from protocol.enrolment import EnrolmentRequest, EnrolmentResponse, MqttAddress
 from protocol.enrolment_proof import enrolment_proof_json
 from protocol.statements import Enrolled
 
+ENROLMENTS_PATH: Final = "/api/v1/enrolments"
+
 _PEM: Final = "application/x-pem-file"
 
 
@@ -80,7 +82,7 @@ class EnrolmentHandlers:
         wanted = EnrolmentRequest.from_bytes(await request.read())
         async with self._turn:
             grant = await self._grant(wanted)
-            certificate = self._authority.issue_station(wanted.csr_pem, grant.station, self._clock())
+            certificate = self._authority.issue_station(wanted.csr_pem, grant.key_id, self._clock())
             await asyncio.to_thread(self._codes.use, wanted.secret_hash, grant.key_id, self._clock())
             indices = [await self._enrol_for(grant, agency) for agency in grant.agencies]
         proof = await self._receipts.items([0, *sorted(indices)])
@@ -118,4 +120,4 @@ class EnrolmentHandlers:
 
 def add_enrolment_routes(app: web.Application, handlers: EnrolmentHandlers) -> None:
     app.router.add_get("/api/v1/ca", handlers.ca)
-    app.router.add_post("/api/v1/enrolments", handlers.enrol)
+    app.router.add_post(ENROLMENTS_PATH, handlers.enrol)

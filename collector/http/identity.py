@@ -1,7 +1,8 @@
 """Who sends a request: a station by its client certificate, or the holder of a bearer token.
 
-The middleware finds out once; handlers ask ``station_of`` or ``principal_of``. A certificate alone is not enough:
-the station's key must be enrolled in the log and not revoked.
+The middleware finds out once; handlers ask ``station_of`` or ``principal_of``. A certificate alone is not enough: it
+names a key, and that key must be the newest of its station, enrolled in the log and not revoked. So the certificate
+of a key that was revoked or replaced opens nothing, whatever the station of that name is enrolled with now.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from collector.catalogue import Catalogue
 from collector.core.access import Principal, StationPrincipal, TokenPrincipal
 from collector.errors import NotAllowedError, NotAuthenticatedError
 from collector.http.uploads import Uploader
+from protocol.enrolment import certified_key
 from protocol.errors import EnrolmentError
 
 _BEARER: Final = "Bearer "
@@ -45,12 +47,13 @@ def identifying(catalogue: Catalogue, find_token: FindToken, clock: Callable[[],
     """The middleware. It refuses nobody: open routes stay open."""
 
     async def identify(request: web.Request) -> Identity:
-        name = certificate_name(request)
+        name = _common_name(request)
         if name is not None:
-            key = await asyncio.to_thread(catalogue.station_key, name)
+            key_id = certified_key(name)
+            key = None if key_id is None else await asyncio.to_thread(catalogue.station_with, key_id)
             if key is None:
                 return Identity(is_unenrolled_station=True)
-            return Identity(StationPrincipal(name=name, agencies=key.agencies))
+            return Identity(StationPrincipal(name=key.name, agencies=key.agencies))
         header = request.headers.get("Authorization", "")
         if not header.startswith(_BEARER):
             return Identity()
@@ -64,7 +67,7 @@ def identifying(catalogue: Catalogue, find_token: FindToken, clock: Callable[[],
     return middleware
 
 
-def certificate_name(request: web.Request) -> str | None:
+def _common_name(request: web.Request) -> str | None:
     """The common name of the client certificate, which TLS has verified against our CA; None without one."""
     tls = None if request.transport is None else request.transport.get_extra_info("ssl_object")
     certificate = tls.getpeercert(binary_form=True) if isinstance(tls, ssl.SSLObject) else None
@@ -72,6 +75,11 @@ def certificate_name(request: web.Request) -> str | None:
         return None
     names = x509.load_der_x509_certificate(certificate).subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     return str(names[0].value) if names else None
+
+
+def is_known(request: web.Request) -> bool:
+    """Whether the sender has shown an enrolled station's certificate or a good token."""
+    return request[_IDENTITY].principal is not None
 
 
 def principal_of(request: web.Request) -> Principal:

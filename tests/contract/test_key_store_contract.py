@@ -33,7 +33,7 @@ def enrolment_for(keys: StationKeys) -> Enrolment:
         agencies=("jing-an",),
         collector_public_key=ed25519.public_from_seed(bytes(32)),
         mqtt=MqttAddress(host="collector.example", port=8883),
-        certificate_pem=AUTHORITY.issue_station(csr, "dock-1", datetime.now(UTC)).decode(),
+        certificate_pem=AUTHORITY.issue_station(csr, keys.key_id, datetime.now(UTC)).decode(),
         ca_pem=AUTHORITY.certificate_pem.decode(),
         enrolled={"index": 1},
     )

@@ -71,6 +71,7 @@ async def test_a_code_makes_a_station(site: CollectorSite) -> None:
     )
     assert proven.collector_public_key == response.collector_public_key == COLLECTOR_KEY
     said = sign_statement(replace(INVENTORY, header=replace(INVENTORY.header, signer="dock-7")), keys.seed)
+    site.keys["dock-7"] = keys.key_id
     admission = await site.ask("POST", "/api/v1/statements", body_of(said), who="dock-7")
     assert open_admission(admission.body, COLLECTOR_KEY).results[0].outcome == "admitted"
 

@@ -14,6 +14,7 @@ import pytest
 from agent.keys.station_keys import StationKeys, tls_key_to_pem
 from collector.ca import CertificateAuthority
 from collector.core.access import Scope
+from protocol import ed25519
 from protocol.admission import MAX_RESULTS, open_admission
 from protocol.checkpoint import open_checkpoint
 from protocol.dsse import Envelope
@@ -80,11 +81,27 @@ async def test_a_revoked_station_stays_outside(site: CollectorSite) -> None:
     assert (answer.status, answer.code) == (403, "not-enrolled")
 
 
+async def test_the_certificate_of_a_revoked_key_opens_nothing_when_its_station_is_enrolled_again(
+    site: CollectorSite,
+) -> None:
+    body = body_of(sign_statement(INVENTORY, STATION_SEED))
+    assert (await site.ask("POST", "/api/v1/statements", body, who=STATION)).status == 200
+    await site.lab.voice.say(revocation(enrolled(STATION_SEED)))
+    await site.lab.voice.say(enrolled(b"n" * 32))
+    for path in ("/api/v1/statements", f"/api/v1/receipts/{CLIP_ID}"):
+        answer = await site.ask("POST" if path.endswith("s") else "GET", path, body, who=STATION)
+        assert (answer.status, answer.code) == (403, "not-enrolled")
+    site.keys["the new machine"] = ed25519.key_id(ed25519.public_from_seed(b"n" * 32))
+    said = body_of(sign_statement(inventory(7), b"n" * 32))
+    answer = await site.ask("POST", "/api/v1/statements", said, who="the new machine")
+    assert open_admission(answer.body, COLLECTOR_KEY).results[0].outcome == "admitted"
+
+
 async def test_a_certificate_of_another_ca_ends_the_handshake(site: CollectorSite, tmp_path: Path) -> None:
     keys = StationKeys.generate()
     other = CertificateAuthority.create(site.now)
     path = tmp_path / "foreign.pem"
-    certificate = other.issue_station(keys.certificate_request(STATION), STATION, site.now)
+    certificate = other.issue_station(keys.certificate_request(STATION), site.keys[STATION], site.now)
     path.write_bytes(certificate + tls_key_to_pem(keys.tls_key))
     context = ssl.create_default_context(cafile=str(site.trust.ca_certificate))
     context.load_cert_chain(path)
@@ -193,6 +210,7 @@ async def test_a_receipt_is_pending_and_then_verifiable(site: CollectorSite) -> 
 async def test_another_agencys_receipts_are_unknown(world: World) -> None:
     async with serving(world) as site:
         await site.lab.voice.say(enrolled(b"z" * 32, name="station-9", agency=FOREIGN))
+        site.keys["station-9"] = ed25519.key_id(ed25519.public_from_seed(b"z" * 32))
         await site.lab.admit(INVENTORY, CLIP)
         path = f"/api/v1/receipts/{CLIP_ID}"
         for _ in ("pending", "stored"):

@@ -29,7 +29,7 @@ from agent.enrol_errors import (
 from agent.keys.store import FileKeyStore
 from collector.ca import CertificateAuthority
 from protocol import ed25519
-from protocol.enrolment import EnrolmentResponse
+from protocol.enrolment import EnrolmentResponse, certificate_name
 from protocol.enrolment_code import EnrolmentCode
 from protocol.errors import ProofError
 from tests.support.enrolment_server import COLLECTOR_KEY, EnrolmentServer, enrolment_server, serving
@@ -66,7 +66,9 @@ async def test_an_enrolled_station_is_known_by_its_certificate(
     assert (enrolment.station, enrolment.agencies) == ("dock-1", ("jing-an", "pu-tuo"))
     assert enrolment.collector_public_key == COLLECTOR_KEY
     assert FileKeyStore(tmp_path / "keys").load_enrolment() == enrolment
-    assert await names_seen(server.url, FileKeyStore(tmp_path / "keys").client_context()) == ["dock-1"]
+    assert await names_seen(server.url, FileKeyStore(tmp_path / "keys").client_context()) == [
+        certificate_name(store.ensure_keys().key_id)
+    ]
 
 
 async def test_a_lost_answer_is_asked_for_again_with_the_same_keys(server: EnrolmentServer) -> None:
@@ -165,9 +167,9 @@ async def test_an_answer_without_proof_is_not_kept(server: EnrolmentServer) -> N
 
 
 async def test_a_certificate_for_another_station_is_not_kept(server: EnrolmentServer) -> None:
-    server.certify_as = "dock-2"
+    server.certify_as = ed25519.key_id(COLLECTOR_KEY)
     store = MemoryKeyStore()
-    with pytest.raises(AnswerInvalidError, match="another name"):
+    with pytest.raises(AnswerInvalidError, match="names another key"):
         await enrol(server.give_code().to_text(), store, verify_enrolled)
     assert store.load_enrolment() is None
 
@@ -188,7 +190,9 @@ async def test_an_enrolled_station_with_a_dead_clock_still_connects(tmp_path: Pa
         server.trust.server_certificate.write_bytes(ahead.certificate_pem)
         server.trust.server_key.write_bytes(ahead.key_pem)
         async with serving(server) as url:
-            assert await names_seen(url, store.client_context()) == ["dock-1"]
+            assert await names_seen(url, store.client_context()) == [
+                certificate_name(store.ensure_keys().key_id)
+            ]
 
 
 def test_every_failure_advises_in_chinese_and_english() -> None:

@@ -16,7 +16,8 @@ import pytest
 
 from collector.broker.bus import RECEIVE_MAXIMUM
 from collector.broker.errors import MosquittoMissingError, MosquittoStartError
-from collector.broker.mosquitto import ManagedMosquitto, render_config
+from collector.broker.mosquitto import ManagedMosquitto
+from collector.broker.mosquitto_config import render_config
 from collector.broker.port import Message
 from protocol.topics import Channel, Topic
 from tests.support.mosquitto import MosquittoWorld, mosquitto_world, needs_mosquitto, presence_of

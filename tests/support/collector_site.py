@@ -32,7 +32,7 @@ from protocol import ed25519
 from protocol.enrolment import EnrolmentRequest, MqttAddress, hash_secret, proof_message
 from protocol.limits import MAX_MESSAGE_BYTES
 from tests.support.collector_lab import INVENTORY, Lab, World, clip, id_of, running
-from tests.support.evidence import AGENCY, COLLECTOR_SEED, STATION
+from tests.support.evidence import AGENCY, COLLECTOR_SEED, STATION, STATION_SEED
 
 COLLECTOR_KEY = ed25519.public_from_seed(COLLECTOR_SEED)
 CONTENT = bytes(range(256)) * 20
@@ -40,6 +40,10 @@ CLIP = clip(CONTENT)
 CLIP_ID = id_of(CLIP)
 FOREIGN = "others"
 """An agency for which the station is not enrolled."""
+
+
+def key_id_of(seed: bytes) -> str:
+    return ed25519.key_id(ed25519.public_from_seed(seed))
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,8 @@ class CollectorSite:
     trust: TrustFolder
     registers: Registers
     url: str = ""
+    keys: dict[str, str] = field(default_factory=lambda: {STATION: key_id_of(STATION_SEED)})
+    """The key that each station's certificate names; those of others name a key nobody enrolled."""
     sessions: dict[str | None, aiohttp.ClientSession] = field(default_factory=dict)
 
     @property
@@ -120,7 +126,8 @@ class CollectorSite:
         context = ssl.create_default_context(cafile=str(self.trust.ca_certificate))
         if who is not None:
             keys = StationKeys.generate()
-            certificate = self.trust.load().issue_station(keys.certificate_request(who), who, self.now)
+            key_id = self.keys.get(who, keys.key_id)
+            certificate = self.trust.load().issue_station(keys.certificate_request(who), key_id, self.now)
             path = self.trust.path / f"client-{who}.pem"
             path.write_bytes(certificate + tls_key_to_pem(keys.tls_key))
             context.load_cert_chain(path)

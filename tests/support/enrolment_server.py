@@ -73,8 +73,8 @@ class EnrolmentServer:
             self.lose_answers -= 1
             assert request.transport is not None
             request.transport.close()
-        name = self.certify_as or decision.station
-        certificate = self.authority.issue_station(body.csr_pem, name, datetime.now(UTC))
+        key_id = self.certify_as or decision.key_id
+        certificate = self.authority.issue_station(body.csr_pem, key_id, datetime.now(UTC))
         response = EnrolmentResponse(
             certificate_pem=certificate.decode(),
             ca_pem=self.authority.certificate_pem.decode(),

@@ -103,17 +103,21 @@ class Furnished:
 
     def as_unenrolled(self) -> ssl.SSLContext:
         """A certificate of the right CA, for a station that no entry of the log enrols."""
-        return self._with_certificate_of(self.site.collector.config.trust.load(), "ghost")
+        return self._with_certificate_of(
+            self.site.collector.config.trust.load(), StationKeys.generate().key_id
+        )
 
     def as_stranger(self) -> ssl.SSLContext:
-        """A certificate in the station's own name, of another CA."""
-        return self._with_certificate_of(CertificateAuthority.create(datetime.now(UTC)), STATION)
+        """A certificate for the station's own key, of another CA."""
+        return self._with_certificate_of(
+            CertificateAuthority.create(datetime.now(UTC)), self._keys.ensure_keys().key_id
+        )
 
-    def _with_certificate_of(self, authority: CertificateAuthority, name: str) -> ssl.SSLContext:
-        keys = StationKeys.generate()
+    def _with_certificate_of(self, authority: CertificateAuthority, key_id: str) -> ssl.SSLContext:
+        keys, name = StationKeys.generate(), key_id[-8:]
         certificate, key = self.folder / f"{name}.pem", self.folder / f"{name}.key"
         certificate.write_bytes(
-            authority.issue_station(keys.certificate_request(name), name, datetime.now(UTC))
+            authority.issue_station(keys.certificate_request(name), key_id, datetime.now(UTC))
         )
         key.write_bytes(tls_key_to_pem(keys.tls_key))
         context = ssl.create_default_context(cafile=str(self.site.collector.config.trust.ca_certificate))

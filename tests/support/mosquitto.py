@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import socket
@@ -19,9 +20,11 @@ import collector.broker.bus as collector_bus
 from agent.broker.port import Presence
 from agent.keys.enrolment import trusting_context
 from agent.keys.station_keys import StationKeys, tls_key_to_pem
-from collector.broker.mosquitto import ManagedMosquitto, MosquittoSettings
+from collector.broker.mosquitto import ManagedMosquitto
+from collector.broker.mosquitto_config import MosquittoSettings, StationAccess
 from collector.ca import CertificateAuthority
 from collector.ca_files import TrustFolder
+from protocol.enrolment import certificate_name
 from protocol.topics import Channel, Topic
 
 _PROGRAMS = ("mosquitto", "mosquitto_pub", "mosquitto_sub", "setpriv")
@@ -53,8 +56,21 @@ class StationFiles:
     key: Path
 
 
+AGENCIES = frozenset({"jing-an", "pu-tuo"})
+"""For which the stations of a world are enrolled."""
+
+
+def key_of(station: str) -> str:
+    """The id of the key that a station of this name has in these tests."""
+    return f"ed25519:{hashlib.sha256(station.encode()).hexdigest()}"
+
+
+def access_of(station: str, agencies: frozenset[str] = AGENCIES) -> StationAccess:
+    return StationAccess(certificate=certificate_name(key_of(station)), station=station, agencies=agencies)
+
+
 class MosquittoWorld:
-    """One broker, its collector and any number of stations."""
+    """One broker, its collector and two enrolled stations, ``dock-1`` and ``dock-2``."""
 
     def __init__(self, folder: Path) -> None:
         self.trust = TrustFolder(path=folder / "trust")
@@ -75,7 +91,7 @@ class MosquittoWorld:
     def station_files(self, name: str, authority: CertificateAuthority | None = None) -> StationFiles:
         keys = StationKeys.generate()
         issuer = authority or self.authority
-        pem = issuer.issue_station(keys.certificate_request(name), name, datetime.now(UTC))
+        pem = issuer.issue_station(keys.certificate_request(name), key_of(name), datetime.now(UTC))
         files = StationFiles(certificate=self._folder / f"{name}.pem", key=self._folder / f"{name}.key")
         files.certificate.write_bytes(pem)
         files.key.write_bytes(tls_key_to_pem(keys.tls_key))
@@ -106,6 +122,7 @@ class MosquittoWorld:
 async def mosquitto_world(folder: Path) -> AsyncIterator[MosquittoWorld]:
     """Runs for the length of the block."""
     world = MosquittoWorld(folder)
+    await world.broker.give_access([access_of("dock-1"), access_of("dock-2")])
     await world.broker.start()
     try:
         yield world

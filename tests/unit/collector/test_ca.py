@@ -23,10 +23,12 @@ from collector.ca import (
 )
 from collector.ca_files import TrustFolder, default_names
 from collector.private_files import KeyFileError
+from protocol import ed25519
 from protocol.errors import MalformedError
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 AUTHORITY = CertificateAuthority.create(NOW)
+KEY_ID = ed25519.key_id(ed25519.public_from_seed(bytes(32)))
 NAMES = ["localhost", "127.0.0.1", "::1"]
 
 
@@ -45,8 +47,8 @@ def csr_for(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> str:
 
 def test_a_station_gets_its_key_certified_and_none_of_its_wishes() -> None:
     key = ec.generate_private_key(ec.SECP256R1())
-    certificate = x509.load_pem_x509_certificate(AUTHORITY.issue_station(csr_for(key), "dock-1", NOW))
-    assert common_name(certificate) == ["dock-1"]
+    certificate = x509.load_pem_x509_certificate(AUTHORITY.issue_station(csr_for(key), KEY_ID, NOW))
+    assert common_name(certificate) == [KEY_ID.removeprefix("ed25519:")]
     assert certificate.public_key() == key.public_key()
     assert not certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
     usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
@@ -54,8 +56,20 @@ def test_a_station_gets_its_key_certified_and_none_of_its_wishes() -> None:
     certificate.verify_directly_issued_by(AUTHORITY.certificate)
 
 
-@pytest.mark.parametrize("name", ["_collector", "Dock", "a b", "", "a" * 64])
-def test_no_certificate_for_a_name_that_is_no_stations(name: str) -> None:
+@pytest.mark.parametrize(
+    "name",
+    [
+        "_collector",
+        "dock-1",
+        "",
+        "a" * 64,
+        "ed25519:",
+        "ed25519:" + "A" * 64,
+        "ed25519:" + "a" * 63,
+        f"{KEY_ID}\n",
+    ],
+)
+def test_no_certificate_for_what_is_no_key(name: str) -> None:
     with pytest.raises(MalformedError):
         AUTHORITY.issue_station(csr_for(ec.generate_private_key(ec.SECP256R1())), name, NOW)
 
@@ -66,7 +80,7 @@ def test_a_request_signed_by_another_key_is_rejected() -> None:
     der[der.index(b"_collector")] ^= 1
     pem = x509.load_der_x509_csr(bytes(der)).public_bytes(serialization.Encoding.PEM).decode()
     with pytest.raises(CsrRejectedError, match="signature"):
-        AUTHORITY.issue_station(pem, "dock-1", NOW)
+        AUTHORITY.issue_station(pem, KEY_ID, NOW)
 
 
 @pytest.mark.parametrize(
@@ -81,12 +95,12 @@ def test_a_request_signed_by_another_key_is_rejected() -> None:
 )
 def test_what_is_no_p256_request_is_rejected(csr: str) -> None:
     with pytest.raises(CsrRejectedError):
-        AUTHORITY.issue_station(csr, "dock-1", NOW)
+        AUTHORITY.issue_station(csr, KEY_ID, NOW)
 
 
 def test_a_leaf_never_outlives_its_ca() -> None:
     late = AUTHORITY.certificate.not_valid_after_utc - timedelta(days=30)
-    pem = AUTHORITY.issue_station(StationKeys.generate().certificate_request("dock-1"), "dock-1", late)
+    pem = AUTHORITY.issue_station(StationKeys.generate().certificate_request("dock-1"), KEY_ID, late)
     assert (
         x509.load_pem_x509_certificate(pem).not_valid_after_utc == AUTHORITY.certificate.not_valid_after_utc
     )
@@ -97,7 +111,7 @@ def test_openssl_accepts_the_chain_for_its_purpose_and_name_only(tmp_path: Path)
     ca.write_bytes(AUTHORITY.certificate_pem)
     server.write_bytes(AUTHORITY.issue_server(NAMES, NOW).certificate_pem)
     csr = StationKeys.generate().certificate_request("dock-1")
-    station.write_bytes(AUTHORITY.issue_station(csr, "dock-1", NOW))
+    station.write_bytes(AUTHORITY.issue_station(csr, KEY_ID, NOW))
 
     def accepts(*arguments: str | Path) -> bool:
         command = ["openssl", "verify", "-x509_strict", "-CAfile", str(ca), *map(str, arguments)]
