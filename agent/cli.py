@@ -1,4 +1,4 @@
-"""``zhilu-agent``: enroll, run, status. Exit codes: 0 done, 1 it could not be done, 2 usage."""
+"""``zhilu-agent``: enroll, run, status, rescue. Exit codes: 0 done, 1 it could not be done, 2 usage."""
 
 from __future__ import annotations
 
@@ -29,6 +29,18 @@ def _parser() -> argparse.ArgumentParser:
     enroll.add_argument("code", help="the enrolment code; - reads it from standard input / 注册码")
     _command(commands, "run", "run the station until stopped / 运行")
     _command(commands, "status", "what the station is doing / 状态")
+    rescue = _command(commands, "rescue", "deliver a dead station's spool from here / 抢救已损坏的采集站")
+    rescue.add_argument(
+        "--work", type=Path, required=True, help="folder for the copy of its journal and for the receipts"
+    )
+    rescue.add_argument(
+        "--identity",
+        type=Path,
+        help="data directory of another station of the agency, if the dead one's keys are lost or expired",
+    )
+    rescue.add_argument(
+        "--patience-s", type=float, default=120.0, help="give up when nothing moves for so long"
+    )
     return parser
 
 

@@ -1,4 +1,4 @@
-"""``zhilu-collector``: init, run, enrolment-code, token. Exit codes: 0 done, 1 it could not be done, 2 usage."""
+"""``zhilu-collector``. Exit codes: 0 done, 1 it could not be done, 2 usage."""
 
 from __future__ import annotations
 

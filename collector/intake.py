@@ -15,6 +15,7 @@ from typing import Final
 
 from prometheus_client import Counter
 
+from collector.core.access import StationPrincipal, may_hand_in
 from collector.core.admission import Candidate, Known, Refuse
 from collector.errors import CollectorError
 from collector.log.writer import LogWriter
@@ -23,7 +24,7 @@ from collector.voice import Voice
 from protocol.admission import Admission, AdmissionResult, sign_admission
 from protocol.digest import Digest
 from protocol.dsse import Envelope
-from protocol.errors import ProtocolError
+from protocol.errors import AgencyNotAllowedError, ProtocolError
 from protocol.statements import Custody
 
 logger = logging.getLogger(__name__)
@@ -53,12 +54,16 @@ class Intake:
         self._counter = counter
         self._refusals: OrderedDict[tuple[Digest, str], None] = OrderedDict()
 
-    async def answer(self, station: str, envelopes: Sequence[Envelope]) -> Envelope:
-        """Admit each and sign the answer for ``station``. Never raises for a single bad statement.
+    async def answer(
+        self, station: str, envelopes: Sequence[Envelope], *, agencies: frozenset[str] = frozenset()
+    ) -> Envelope:
+        """Admit each and sign the answer for ``station``, which may also bring what others signed for ``agencies``.
+        Never raises for a single bad statement.
 
         Raises CollectorError (retryable) when the log cannot be written: then nothing is answered at all.
         """
-        results = await asyncio.gather(*(self._admit(station, envelope) for envelope in envelopes))
+        bearer = StationPrincipal(name=station, agencies=agencies)
+        results = await asyncio.gather(*(self._admit(bearer, envelope) for envelope in envelopes))
         admitted = any(result.outcome == "admitted" for result in results)
         admission = Admission(
             station=station,
@@ -68,10 +73,11 @@ class Intake:
         )
         return sign_admission(admission, self._seed)
 
-    async def _admit(self, station: str, envelope: Envelope) -> AdmissionResult:
-        identity = Digest.of(envelope.payload)
+    async def _admit(self, bearer: StationPrincipal, envelope: Envelope) -> AdmissionResult:
+        identity, station = Digest.of(envelope.payload), bearer.name
         try:
             candidate = Candidate.read(envelope)
+            _check_bearer(bearer, candidate)
         except ProtocolError as error:
             return self._refused(station, identity, error)
         decision = await self._sequencer.submit(candidate)
@@ -106,3 +112,13 @@ class Intake:
         except (CollectorError, ProtocolError) as error:
             self._refusals.pop(key, None)
             logger.warning("admission.refusal_not_recorded code=%s", error.code)
+
+
+def _check_bearer(bearer: StationPrincipal, candidate: Candidate) -> None:
+    header = candidate.statement.header
+    if not may_hand_in(bearer, signer=header.signer, agency=header.agency):
+        raise AgencyNotAllowedError(
+            f"{bearer.name} may not hand in what {header.signer} signed for agency {header.agency}"
+        )
+    if header.signer != bearer.name:
+        logger.info("admission.handed_in by=%s signer=%s", bearer.name, header.signer)

@@ -14,6 +14,7 @@ from typing import Final
 
 from agent.commands.enrolling import enroll
 from agent.commands.output import print_failure, speak_anywhere
+from agent.commands.rescuing import rescue
 from agent.commands.serving import serve, status
 from agent.enrol_errors import EnrolError
 from agent.errors import AgentError
@@ -24,6 +25,7 @@ COMMANDS: Final[Mapping[str, Callable[[argparse.Namespace], int]]] = {
     "enroll": enroll,
     "run": serve,
     "status": status,
+    "rescue": rescue,
 }
 
 

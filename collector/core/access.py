@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
 
+from protocol.ids import COLLECTOR
+
 
 class Scope(StrEnum):
     """What a token may read (权限范围)."""
@@ -59,6 +61,14 @@ def decide_viewing_footage(principal: Principal) -> Allow | Deny:
     if isinstance(principal, StationPrincipal):
         return Deny(code="not-allowed", message="A station's certificate does not open footage: use a token.")
     return _decide(principal, Scope.FOOTAGE)
+
+
+def may_hand_in(bearer: StationPrincipal, *, signer: str, agency: str) -> bool:
+    """Whether this station may bring a statement: its own always (admission judges it), that of another only for an
+    agency it speaks for itself, so that a dead station's spool can be delivered by a neighbour. Who brings a
+    statement says nothing about it: it is judged by who signed it, also whether anybody but the collector spoke in
+    the collector's name."""
+    return signer in (bearer.name, COLLECTOR) or agency in bearer.agencies
 
 
 def _decide(principal: Principal, scope: Scope) -> Allow | Deny:

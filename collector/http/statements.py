@@ -31,7 +31,7 @@ class StatementHandlers:
         body = parse_json(await request.read(), max_bytes=MAX_MESSAGE_BYTES, what="request body")
         items = Fields(body, "request body").items("envelopes", max_items=MAX_RESULTS)
         envelopes = [Envelope.from_json(item) for item in items]
-        answer = await self._intake.answer(station.name, envelopes)
+        answer = await self._intake.answer(station.name, envelopes, agencies=station.agencies)
         return web.Response(body=answer.to_bytes(), content_type=_ENVELOPE_TYPE)
 
     async def receipt(self, request: web.Request) -> web.Response:

@@ -11,6 +11,8 @@ import pytest
 
 from collector.core.admission import Candidate, Known, Refuse
 from collector.objects import ObjectClass
+from protocol import ed25519
+from protocol.admission import open_admission
 from protocol.dsse import ADMISSION_TYPE, Envelope
 from protocol.statements import encode, sign_statement, statement_id
 from tests.support.collector_lab import (
@@ -25,6 +27,7 @@ from tests.support.collector_lab import (
     running,
 )
 from tests.support.evidence import (
+    AGENCY,
     COLLECTOR_SEED,
     NOW,
     STATION_SEED,
@@ -141,3 +144,25 @@ async def test_forged_stored_never_counts_as_the_collectors(lab: Lab) -> None:
     await lab.upload(b"clip")
     await lab.stored(id_of(clip()))
     assert (await lab.admit(stored(clip(), id_of(clip()), 900)))[0].outcome == "refused"
+
+
+async def test_a_neighbour_hands_in_what_another_station_signed_for_their_agency(lab: Lab) -> None:
+    signed = sign_statement(INVENTORY, STATION_SEED)
+
+    async def outcome(*agencies: str) -> tuple[str, str | None]:
+        answer = await lab.intake.answer("dock-9", [signed], agencies=frozenset(agencies))
+        (result,) = open_admission(answer.to_bytes(), ed25519.public_from_seed(COLLECTOR_SEED)).results
+        return result.outcome, result.code
+
+    assert await outcome() == ("refused", "agency-not-allowed")
+    assert await outcome("others") == ("refused", "agency-not-allowed")
+    assert await outcome("others", AGENCY) == ("admitted", None)
+
+
+async def test_handing_in_lends_no_authority(lab: Lab) -> None:
+    """The neighbour's own right to speak for the agency does not make a stranger's key known."""
+    answer = await lab.intake.answer(
+        "dock-9", [sign_statement(INVENTORY, b"?" * 32)], agencies=frozenset({AGENCY})
+    )
+    (result,) = open_admission(answer.to_bytes(), ed25519.public_from_seed(COLLECTOR_SEED)).results
+    assert (result.outcome, result.code) == ("refused", "not-enrolled")
