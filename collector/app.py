@@ -24,6 +24,7 @@ from collector.broker.mosquitto import ManagedMosquitto
 from collector.broker.mosquitto_config import MosquittoSettings
 from collector.catalogue import Catalogue, LoggedStatement
 from collector.config import CollectorConfig
+from collector.conserving import Conservation
 from collector.core.attempts import Attempts
 from collector.dispatch import Dispatcher
 from collector.errors import CollectorError
@@ -132,6 +133,7 @@ class Collector:
             voice=voice,
             announce=self.dispatcher.announce,
         )
+        self.conservation = Conservation(self.catalogue)
         hooks = _UploadHooks()
         hooks.storer = self.storer
         self.uploads = UploadService(self.staging, hooks, now=clock)
@@ -143,6 +145,7 @@ class Collector:
     def _committed(self, batch: Sequence[LoggedStatement]) -> None:
         self.storer.statements_committed(batch)
         self.broker_access.committed(batch)
+        self.conservation.committed()
 
     def _measure(self) -> None:
         gauges: Mapping[str, tuple[str, Callable[[], float]]] = {
@@ -217,6 +220,7 @@ class Collector:
                 group.create_task(self.dispatcher.run(), name="dispatcher"),
                 group.create_task(self.broker_access.run(), name="broker-access"),
                 group.create_task(self._expire_uploads(), name="upload-expiry"),
+                group.create_task(self.conservation.run(), name="conservation"),
             ]
             stack.push_async_callback(_cancel, tasks)
             await self._listen(stack)  # finds the uploads of an earlier run, which the storer begins with

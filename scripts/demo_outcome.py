@@ -9,8 +9,11 @@ from typing import Any
 
 from agent.config import AgentConfig
 from agent.spool.directory import DirectorySpool
+from collector.audit import DirectoryObjects
+from collector.audit.listings import AuditedListings
 from collector.catalogue import Catalogue, Clip, ClipFilter, ClipRendition
 from collector.config import CollectorConfig
+from collector.files import PosixFiles
 from collector.objects import ObjectClass
 from protocol.checkpoint import open_checkpoint
 from protocol.claims import Claim, TimeClaim
@@ -31,8 +34,10 @@ class Outcome:
 
     def to_json(self) -> Mapping[str, Any]:
         """The documented shape of ``scripts/demo --json``."""
-        catalogue = Catalogue.open(self.collector.catalogue_path, read_listing=_no_listing)
+        listings = AuditedListings(DirectoryObjects(PosixFiles(), self.collector.objects_dir))
+        catalogue = Catalogue.open(self.collector.catalogue_path, read_listing=listings)
         try:
+            catalogue.catch_up()  # the collector may have been stopped between a receipt and what follows from it
             clips = list(_all_clips(catalogue))
             return {
                 "originals": [self._original(clip) for clip in clips],
@@ -129,7 +134,3 @@ def _claim(name: str, claim: Claim | TimeClaim | None) -> Mapping[str, str | Non
         return {name: None, f"{name}_source": None}
     value = claim.value if isinstance(claim, Claim) else format_time(claim.value)
     return {name: value, f"{name}_source": claim.source}
-
-
-def _no_listing(agency: str, digest: Digest) -> Iterator[Any]:
-    raise AssertionError(f"reading the catalogue projects nothing: {agency} {digest}")

@@ -6,8 +6,9 @@ from collector.catalogue.accounting import Accounting, InventoryAccount, Reason,
 from collector.catalogue.catalogue import Catalogue
 from collector.catalogue.clips import Clip, ClipFilter, ClipPage, ClipRendition, KnownBytes
 from collector.catalogue.cursor import Position, encode_cursor, parse_cursor
-from collector.catalogue.execution import ListingReader
+from collector.catalogue.findings import FindingFilter, FindingPage, RecordedFinding
 from collector.catalogue.keys import StationKey
+from collector.catalogue.listings import ListingReader
 from collector.catalogue.projector import LoggedStatement
 from collector.catalogue.promises import Promise
 from collector.catalogue.reader import MAX_PAGE
@@ -23,6 +24,8 @@ __all__ = [
     "ClipRendition",
     "CustodyEvent",
     "Entry",
+    "FindingFilter",
+    "FindingPage",
     "InventoryAccount",
     "KnownBytes",
     "ListingReader",
@@ -30,6 +33,7 @@ __all__ = [
     "Position",
     "Promise",
     "Reason",
+    "RecordedFinding",
     "StationKey",
     "VisitAccount",
     "encode_cursor",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Final, TypeVar
 
@@ -10,20 +10,15 @@ from sqlalchemy import Column, Connection, RowMapping, Table, bindparam, select,
 
 from collector.catalogue import tables
 from collector.catalogue.facts import best_start
+from collector.catalogue.following import settle_releases, touch
 from collector.catalogue.projector import Changes, Row
 from collector.database.columns import DigestColumn, TimeColumn
 from collector.database.engine import insert_new
 from protocol.claims import TimeClaim
 from protocol.digest import Digest
-from protocol.errors import ProtocolError
-from protocol.listing import ListingRow
-
-ListingReader = Callable[[str, Digest], Iterable[ListingRow]]
-"""The rows of a stored listing, by agency and digest. ProtocolError from it means that the bytes are no listing:
-the inventory is marked and the log goes on. Any other error undoes the batch."""
 
 _CHUNK_ROWS: Final = 500
-"""Rows inserted, and values of one ``IN``, at once: a listing of any length needs the memory of one chunk."""
+"""Values of one ``IN``."""
 
 _PROMISES: Final[dict[str, tuple[Table, Column[Digest]]]] = {
     "original": (tables.clips, tables.clips.c.manifest),
@@ -39,15 +34,15 @@ _DIGESTS: Final = {
 _T = TypeVar("_T")
 
 
-def execute(connection: Connection, changes: Changes, read_listing: ListingReader) -> None:
-    """Make the changes. Raises what ``read_listing`` raises, ProtocolError excepted."""
+def execute(connection: Connection, changes: Changes) -> None:
+    """Make the changes. What a stored listing says is not read here: see ``listings``."""
     for table, rows in changes.rows.items():
         insert_new(connection, table, rows)
     for purpose, stored in changes.stored.items():
         _mark_stored(connection, purpose, stored)
     _describe_clips(connection, changes.described)
-    for inventory in _newly_stored_listings(connection, changes.stored["listing"]):
-        _list_rows(connection, inventory, read_listing)
+    settle_releases(connection, changes.intents)
+    touch(connection, changes)
 
 
 def _chunks(values: Iterable[_T]) -> Iterator[list[_T]]:
@@ -132,55 +127,3 @@ def _description(row: RowMapping) -> Row:
 def _start(row: RowMapping, prefix: str) -> TimeClaim | None:
     source: str | None = row[f"{prefix}started_source"]
     return None if source is None else TimeClaim(row[f"{prefix}started_at"], source)
-
-
-def _newly_stored_listings(connection: Connection, stored: list[Row]) -> list[RowMapping]:
-    inventories = tables.inventories
-    found: list[RowMapping] = []
-    for chunk in _chunks(stored):
-        statements = [row["of_statement"] for row in chunk]
-        found += connection.execute(
-            select(inventories)
-            .where(
-                inventories.c.statement.in_(statements),
-                inventories.c.stored_index.in_([row["at_index"] for row in chunk]),
-                inventories.c.listed_rows.is_(None),
-                inventories.c.listing_problem.is_(None),
-            )
-            .order_by(inventories.c.log_index)
-        ).mappings()
-    return found
-
-
-def _list_rows(connection: Connection, inventory: RowMapping, read_listing: ListingReader) -> None:
-    result: Row
-    try:
-        with connection.begin_nested():
-            result = {"listed_rows": _insert_listing(connection, inventory, read_listing)}
-    except ProtocolError as error:
-        result = {"listing_problem": error.code}
-    connection.execute(
-        update(tables.inventories)
-        .where(tables.inventories.c.log_index == inventory["log_index"])
-        .values(result)
-    )
-
-
-def _insert_listing(connection: Connection, inventory: RowMapping, read_listing: ListingReader) -> int:
-    count = 0
-    for chunk in _chunks(read_listing(inventory["agency"], inventory["listing"])):
-        rows: list[Row] = [
-            {
-                "inventory_index": inventory["log_index"],
-                "row_no": count + place,
-                "state": row.state.value,
-                "path": row.path,
-                "size_bytes": row.size_bytes,
-                "rule": row.rule,
-                "manifest": row.manifest,
-            }
-            for place, row in enumerate(chunk)
-        ]
-        connection.execute(tables.listing_rows.insert(), rows)
-        count += len(chunk)
-    return count

@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final
 
 from sqlalchemy import Table
 
 from collector.catalogue import tables
+from collector.catalogue.conservation_tables import release_intents, release_items, release_kept, releases
 from collector.catalogue.facts import best_start
 from protocol.canonical import canonical
 from protocol.claims import Claim, TimeClaim
@@ -27,6 +29,8 @@ from protocol.statements import (
     Inventory,
     Manifest,
     Media,
+    Released,
+    ReleaseIntent,
     Rendition,
     Revoked,
     Statement,
@@ -55,11 +59,15 @@ class LoggedStatement:
 @dataclass(slots=True)
 class Changes:
     """What to do to the tables, in this order: ``rows`` are inserted; ``stored`` marks promises as kept; clips
-    named in ``described`` take up media facts."""
+    named in ``described`` take up media facts; ``intents`` are joined with what became of them. ``spoken`` are the
+    collector's own words with their times, and the findings of ``touched`` are to be computed again."""
 
     rows: defaultdict[Table, list[Row]] = field(default_factory=lambda: defaultdict(list))
     stored: defaultdict[str, list[Row]] = field(default_factory=lambda: defaultdict(list))
     described: set[Digest] = field(default_factory=set)
+    intents: set[Digest] = field(default_factory=set)
+    spoken: list[tuple[int, datetime]] = field(default_factory=list)
+    touched: set[tuple[str, Digest]] = field(default_factory=set)
 
 
 def plan_changes(batch: Iterable[LoggedStatement]) -> Changes:
@@ -76,12 +84,16 @@ def plan_changes(batch: Iterable[LoggedStatement]) -> Changes:
 
 
 def _plan(changes: Changes, index: int, entry: LogEntry, statement: Statement) -> None:
+    if statement.header.signer == COLLECTOR:
+        changes.spoken.append((index, statement.header.issued_at))
     match statement:
         case Inventory():
             changes.rows[tables.inventories].append(_inventory(index, entry, statement))
+            changes.touched.add((entry.agency, entry.statement))
         case Manifest():
             changes.rows[tables.clips].append(_clip(index, entry, statement))
             changes.described.add(entry.statement)
+            changes.touched.add((entry.agency, statement.inventory))
         case Media():
             if statement.facts is not None:
                 changes.rows[tables.media].append(_media(index, statement))
@@ -91,6 +103,15 @@ def _plan(changes: Changes, index: int, entry: LogEntry, statement: Statement) -
         case Custody():
             changes.rows[tables.custody].append(_custody(index, entry, statement))
             changes.rows[tables.unreadable_rows].extend(_unreadable(index, statement))
+            changes.touched.add((entry.agency, statement.item))
+        case ReleaseIntent():
+            changes.rows[release_intents].append(_intent(index, entry, statement))
+            changes.rows[release_items].extend(_items(index, statement))
+            changes.intents.add(entry.statement)
+        case Released():
+            changes.rows[releases].append(_release(index, statement))
+            changes.rows[release_kept].extend(_kept(index, statement))
+            changes.intents.add(statement.intent)
         case Enrolled() | Revoked() | Stored():
             # admission lets nobody but the collector say these; were it wrong once, no key or clip is lost to it
             if statement.header.signer == COLLECTOR:
@@ -154,6 +175,7 @@ def _inventory(index: int, entry: LogEntry, inventory: Inventory) -> Row:
         "listing": inventory.listing,
         "listing_size_bytes": inventory.listing_size_bytes,
         "declared_rows": inventory.rows,
+        "total_bytes": inventory.total_bytes,
     }
 
 
@@ -237,6 +259,41 @@ def _unreadable(index: int, event: Custody) -> Iterable[Row]:
             **_speaker(event),
             "code": str(code),
         }
+
+
+def _intent(index: int, entry: LogEntry, intent: ReleaseIntent) -> Row:
+    return {
+        "log_index": index,
+        "statement": entry.statement,
+        **_speaker(intent),
+        "visit": intent.visit,
+        "inventory": intent.inventory,
+    }
+
+
+def _items(index: int, intent: ReleaseIntent) -> Iterable[Row]:
+    for item in intent.items:
+        yield {
+            "intent_index": index,
+            "row_no": item.row,
+            "manifest": item.manifest,
+            "digest": item.digest,
+            "claimed_stored_index": item.stored_index,
+        }
+
+
+def _release(index: int, released: Released) -> Row:
+    return {
+        "log_index": index,
+        "intent": released.intent,
+        **_speaker(released),
+        "inventory_after": released.inventory_after,
+    }
+
+
+def _kept(index: int, released: Released) -> Iterable[Row]:
+    for kept in released.kept:
+        yield {"release_index": index, "row_no": kept.row, "code": kept.code}
 
 
 def _enrolment(index: int, enrolled: Enrolled) -> Row:

@@ -93,10 +93,16 @@ inventories: Final = Table(
     Column("stored_at", TimeColumn),
     Column("listed_rows", BigInteger),
     Column("listing_problem", Text),
+    Column("total_bytes", BigInteger),
+    Column("earlier_index", BigInteger),
     Index("ix_inventories_visit", "agency", "visit", "log_index"),
     Index("ix_inventories_listing", "agency", "listing"),
+    Index("ix_inventories_recorder", "agency", "recorder", "issued_at"),
+    Index("ix_inventories_bay", "station", "dock", "bay", "log_index"),
+    Index("ix_inventories_earlier", "earlier_index"),
 )
-"""``listed_rows`` is known once the listing is stored; ``listing_problem`` says why its rows are not here."""
+"""``listed_rows`` is known once the listing was read; ``listing_problem`` says why its rows are not here.
+``earlier_index`` is the listing before it of the same volume, which it was compared with."""
 
 _unstored_inventory = inventories.c.stored_index.is_(None)
 Index(
@@ -104,6 +110,18 @@ Index(
     inventories.c.log_index,
     sqlite_where=_unstored_inventory,
     postgresql_where=_unstored_inventory,
+)
+
+_unread_listing = (
+    inventories.c.stored_index.is_not(None)
+    & inventories.c.listed_rows.is_(None)
+    & inventories.c.listing_problem.is_(None)
+)
+Index(
+    "ix_inventories_unlisted",
+    inventories.c.stored_index,
+    sqlite_where=_unread_listing,
+    postgresql_where=_unread_listing,
 )
 
 listing_rows: Final = Table(
@@ -116,9 +134,11 @@ listing_rows: Final = Table(
     Column("size_bytes", BigInteger, nullable=False),
     Column("rule", Text),
     Column("manifest", DigestColumn),
+    Column("raw_path", LargeBinary),
     sqlite_with_rowid=False,
 )
-"""``manifest`` is the earlier read of a known file. Which rows were read since, ``clips`` tells."""
+"""``manifest`` is the earlier read of a known file. Which rows were read since, ``clips`` tells. ``raw_path`` are the
+recorder's own bytes where they are not ``path`` in UTF-8."""
 
 unreadable_rows: Final = Table(
     "unreadable_rows",

@@ -87,6 +87,7 @@ async def compare(config: CollectorConfig, progress: Progress) -> Comparison:
         size = projected_size(copy)
         log = await asyncio.to_thread(StoredLog.open, config.log_dir)
         _check_not_ahead(copy, log.checkpoint.size)
+        await _catch_up(config, copy)
         rebuilt = await project(config, log, fresh, progress, size=size)
         count, first = await asyncio.to_thread(_count, copy, fresh, progress)
     return Comparison(size=size, count=count, first=first, lost=rebuilt.lost)
@@ -129,9 +130,21 @@ async def project(
             logged = await _with_payloads(objects, [entry for entry in batch if entry[0] < wanted])
             lost += [one.index for one in logged if one.statement is None]
             await asyncio.to_thread(catalogue.apply, logged)
+        await asyncio.to_thread(catalogue.catch_up)
     finally:
         await asyncio.to_thread(catalogue.close)
     return Rebuilt(path=path, size=wanted, lost=tuple(lost))
+
+
+async def _catch_up(config: CollectorConfig, copy: Path) -> None:
+    """What a running collector does a moment after a commit must be done before anything is compared."""
+    objects = DirectoryObjectStore(PosixFiles(), config.objects_dir)
+    read_listing = ListingBlobs(objects, asyncio.get_running_loop())
+    catalogue = await asyncio.to_thread(Catalogue.open, copy, read_listing=read_listing)
+    try:
+        await asyncio.to_thread(catalogue.catch_up)
+    finally:
+        await asyncio.to_thread(catalogue.close)
 
 
 async def _with_payloads(objects: ObjectStore, batch: list[tuple[int, bytes]]) -> list[LoggedStatement]:

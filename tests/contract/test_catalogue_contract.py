@@ -102,17 +102,26 @@ def test_a_gap_is_refused_and_changes_nothing(catalogue: Catalogue, log: Log) ->
     assert catalogue.projected_size() == 0
 
 
-def test_a_failure_while_reading_a_listing_undoes_the_whole_batch(tmp_path: Path, log: Log) -> None:
-    def broken(agency: str, listing: object) -> list[ListingRow]:
-        raise OSError("the store is away")
+def test_a_listing_that_cannot_be_read_now_waits_and_holds_up_nothing(tmp_path: Path, log: Log) -> None:
+    away = ["the store"]
+
+    def reader(agency: str, listing: object) -> list[ListingRow]:
+        if away:
+            raise OSError("the store is away")
+        return [ListingRow(raw_path=b"a", size_bytes=1, modified_at=None, state=RowState.TO_READ)]
 
     on_board = inventory()
     log.add(on_board, stored(on_board))
-    with catalogue_in(tmp_path, broken) as catalogue:
+    with catalogue_in(tmp_path, reader) as catalogue:
         with pytest.raises(OSError, match="away"):
             apply_all(catalogue, log)
-        assert catalogue.projected_size() == 0
-        assert catalogue.promise(id_of(on_board)) is None
+        assert catalogue.projected_size() == 4
+        assert not catalogue.is_caught_up()
+        away.clear()
+        catalogue.catch_up()
+        found = catalogue.visit(VISIT, None)
+        assert found is not None
+        assert found.inventories[0].listing == "listed"
 
 
 def test_an_entry_whose_payload_was_destroyed_is_still_an_entry(catalogue: Catalogue, log: Log) -> None:

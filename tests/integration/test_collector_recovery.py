@@ -191,6 +191,10 @@ async def test_a_lost_listing_does_not_keep_the_log_from_being_read(
     world.catalogue_path.unlink()
     async with running(world) as lab:
         assert lab.catalogue.projected_size() == 4
+        await asyncio.to_thread(lab.catalogue.catch_up)
+        found = lab.catalogue.visit(listed.visit, None)
+        assert found is not None
+        assert found.inventories[0].listing == "unusable"
         assert (await lab.admit(clip()))[0].outcome == "admitted"
 
 

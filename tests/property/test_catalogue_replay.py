@@ -1,4 +1,5 @@
-"""However the log is cut into batches, and whatever the order of its statements, the catalogue is the same."""
+"""However the log is cut into batches, however late listings are read and findings computed, and whatever the order
+of its statements, the catalogue is the same."""
 
 from __future__ import annotations
 
@@ -92,8 +93,11 @@ LISTINGS = Listings(
 def project(path: Path, batches: Sequence[Sequence[LoggedStatement]]) -> dict[str, list[tuple[object, ...]]]:
     catalogue = Catalogue.open(path, read_listing=LISTINGS)
     try:
-        for batch in batches:
+        for number, batch in enumerate(batches):
             catalogue.apply(batch)
+            if number % 3 == 1:
+                catalogue.catch_up()
+        catalogue.catch_up()
     finally:
         catalogue.close()
     return dump(path)
@@ -128,6 +132,7 @@ def test_in_any_order_every_row_is_in_exactly_one_state(statements: list[Stateme
         catalogue = Catalogue.open(Path(folder) / "catalogue.sqlite", read_listing=LISTINGS)
         try:
             catalogue.apply(log.entries)
+            catalogue.catch_up()
             found = catalogue.visit("0" * 31 + "1", None)
             clips = catalogue.clips(ClipFilter(agencies=None), limit=100).clips
         finally:

@@ -30,8 +30,9 @@ def catalogue_in(folder: Path, read_listing: ListingReader | None = None) -> Ite
 
 
 def apply_all(catalogue: Catalogue, log: Log | Iterable[LoggedStatement]) -> None:
-    """Whatever the catalogue does not show yet, in one batch."""
+    """Whatever the catalogue does not show yet, in one batch, and all that follows from it."""
     catalogue.apply(log.entries if isinstance(log, Log) else log)
+    catalogue.catch_up()
 
 
 def dump(path: Path) -> dict[str, list[tuple[object, ...]]]:

@@ -152,6 +152,7 @@ async def at_work(config: CollectorConfig) -> AsyncIterator[Holder]:
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
+        await asyncio.to_thread(catalogue.catch_up)
     finally:
         catalogue.close()
         lease.release()

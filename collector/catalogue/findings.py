@@ -1,0 +1,201 @@
+"""Findings for people and machines: in pages, newest first, and one by one."""
+
+from __future__ import annotations
+
+import heapq
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from typing import Final
+
+from sqlalchemy import Connection, Row, Select, func, literal, select, tuple_
+
+from collector.catalogue import tables
+from collector.catalogue.conservation_tables import findings, log_clock, unreconciled
+from collector.catalogue.inventory_facts import time_at
+from collector.catalogue.reader import Reader, check_limit
+from collector.core.findings import ClosedBy, Severity
+from collector.database.columns import DigestColumn
+from protocol.digest import Digest
+
+FindingPosition = tuple[int, Digest]
+"""The last finding of a page: where it opened, and its id."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedFinding:
+    """A finding as the catalogue keeps it. ``opened_at`` and ``closed_at`` are the collector's time at these places of
+    the log, to the minute."""
+
+    id: Digest
+    code: str
+    severity: Severity
+    agency: str
+    subject: Digest
+    station: str | None
+    recorder: str | None
+    visit: str | None
+    inventory: Digest | None
+    row: int | None
+    path: str | None
+    files: int
+    details: Mapping[str, str | int]
+    opened_index: int
+    opened_at: datetime | None
+    closed_index: int | None
+    closed_at: datetime | None
+    closed_by: ClosedBy | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FindingFilter:
+    """Which findings. ``agencies`` None means all; times are those of opening, ``opened_from`` inclusive."""
+
+    agencies: frozenset[str] | None = None
+    station: str | None = None
+    recorder: str | None = None
+    visit: str | None = None
+    code: str | None = None
+    is_open: bool | None = None
+    opened_from: datetime | None = None
+    opened_before: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FindingPage:
+    """Findings in order; ``next_after`` leads to the next page, None at the end."""
+
+    findings: tuple[RecordedFinding, ...]
+    next_after: FindingPosition | None
+
+
+class FindingQueries(Reader):
+    """What the conservation of clips found."""
+
+    def findings(
+        self, wanted: FindingFilter, *, limit: int, after: FindingPosition | None = None
+    ) -> FindingPage:
+        """At most ``limit`` findings behind ``after``, newest first. Raises ValueError for a limit outside 1 to
+        ``MAX_PAGE``."""
+        check_limit(limit)
+        with self._reading() as connection:
+            bounds = _bounds(connection, wanted)
+            pages = [
+                connection.execute(_query(agency, wanted, bounds, limit=limit + 1, after=after)).all()
+                for agency in _agencies(connection, wanted.agencies)
+            ]
+            rows = list(islice(heapq.merge(*pages, key=_place, reverse=True), limit + 1))
+            found = tuple(_finding(connection, row) for row in rows[:limit])
+        last = found[-1] if len(rows) > limit else None
+        return FindingPage(findings=found, next_after=None if last is None else (last.opened_index, last.id))
+
+    def finding(self, finding: Digest, agencies: frozenset[str] | None = None) -> RecordedFinding | None:
+        """One finding by its id; None also where it belongs to none of ``agencies``."""
+        with self._reading() as connection:
+            row = connection.execute(select(findings).where(findings.c.id == finding)).one_or_none()
+            if row is None or not (agencies is None or row.agency in agencies):
+                return None
+            return _finding(connection, row)
+
+    def open_findings(self) -> dict[str, int]:
+        """How many are open, by code."""
+        query = (
+            select(findings.c.code, func.count())
+            .where(findings.c.is_open)
+            .group_by(findings.c.code)
+            .order_by(findings.c.code)
+        )
+        with self._reading() as connection:
+            return dict(connection.execute(query).all())
+
+    def is_caught_up(self) -> bool:
+        """Whether all listings were read and all findings computed."""
+        inventories = tables.inventories
+        unread = select(inventories.c.log_index).where(
+            inventories.c.stored_index.is_not(None),
+            inventories.c.listed_rows.is_(None),
+            inventories.c.listing_problem.is_(None),
+        )
+        with self._reading() as connection:
+            return not any(
+                connection.execute(query.limit(1)).one_or_none() is not None
+                for query in (unread, select(unreconciled.c.subject))
+            )
+
+
+def _agencies(connection: Connection, wanted: frozenset[str] | None) -> Sequence[str]:
+    if wanted is not None:
+        return sorted(wanted)
+    return connection.execute(select(tables.agencies.c.name)).scalars().all()
+
+
+_Bounds = tuple[int | None, int | None]
+
+
+def _bounds(connection: Connection, wanted: FindingFilter) -> _Bounds:
+    """Times as places of the log: from, below. A log that ends before a time has no place for it."""
+
+    def first_at(moment: datetime | None) -> int | None:
+        if moment is None:
+            return None
+        query = select(log_clock.c.log_index).where(log_clock.c.at >= moment)
+        found = connection.execute(query.order_by(log_clock.c.log_index).limit(1)).scalar_one_or_none()
+        return _BEYOND if found is None else found
+
+    return first_at(wanted.opened_from), first_at(wanted.opened_before)
+
+
+_BEYOND: Final = 2**53
+
+
+def _query(
+    agency: str, wanted: FindingFilter, bounds: _Bounds, *, limit: int, after: FindingPosition | None
+) -> Select[*tuple[object, ...]]:
+    query = select(findings).where(findings.c.agency == agency)
+    for column, value in (
+        (findings.c.station, wanted.station),
+        (findings.c.recorder, wanted.recorder),
+        (findings.c.visit, wanted.visit),
+        (findings.c.code, wanted.code),
+        (findings.c.is_open, wanted.is_open),
+    ):
+        if value is not None:
+            query = query.where(column == value)
+    start, below = bounds
+    if start is not None:
+        query = query.where(findings.c.opened_index >= start)
+    if below is not None:
+        query = query.where(findings.c.opened_index < below)
+    if after is not None:
+        place = tuple_(literal(after[0]), literal(after[1], DigestColumn()))
+        query = query.where(tuple_(findings.c.opened_index, findings.c.id) < place)
+    return query.order_by(findings.c.opened_index.desc(), findings.c.id.desc()).limit(limit)
+
+
+def _place(row: Row[*tuple[object, ...]]) -> tuple[int, str]:
+    return row.opened_index, row.id.hex
+
+
+def _finding(connection: Connection, row: Row[*tuple[object, ...]]) -> RecordedFinding:
+    return RecordedFinding(
+        id=row.id,
+        code=row.code,
+        severity=Severity(row.severity),
+        agency=row.agency,
+        subject=row.subject,
+        station=row.station,
+        recorder=row.recorder,
+        visit=row.visit,
+        inventory=row.inventory,
+        row=row.row_no,
+        path=row.path,
+        files=row.files,
+        details=json.loads(row.details),
+        opened_index=row.opened_index,
+        opened_at=time_at(connection, row.opened_index),
+        closed_index=row.closed_index,
+        closed_at=None if row.closed_index is None else time_at(connection, row.closed_index),
+        closed_by=None if row.closed_by is None else ClosedBy(row.closed_by),
+    )
