@@ -63,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     _keeping(commands)
+    _importing(commands)
     return parser
 
 
@@ -86,6 +87,16 @@ def _keeping(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
     resume = _command(commands, "resume", "say that a restored collector may go on / 恢复后续写")
     _continuation(resume)
+
+
+def _importing(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    footage = _command(commands, "import", "import footage from before; the collector runs / 导入历史视音频")
+    footage.add_argument("--agency", required=True, help="agency it belongs to / 执法单位")
+    footage.add_argument("--from", dest="source", type=Path, required=True, help="folder; only read")
+    footage.add_argument(
+        "--csv", type=Path, help="table: file path, recorder, officer, start, case, remarks / 清单"
+    )
+    footage.add_argument("--zone", default="Asia/Shanghai", help="time zone of the table's times")
 
 
 def _continuation(parser: argparse.ArgumentParser) -> None:

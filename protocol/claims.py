@@ -14,9 +14,20 @@ from protocol.limits import MAX_TEXT_CHARS
 from protocol.times import format_time, parse_time
 
 SOURCES: Final = frozenset(
-    {"name", "container", "exif", "config", "file time", "volume label", "marker file", "device", "register"}
+    {
+        "name",
+        "container",
+        "exif",
+        "config",
+        "file time",
+        "volume label",
+        "marker file",
+        "device",
+        "register",
+        "imported",
+    }
 )
-"""Where a claim can come from; the word is part of the wire format."""
+"""Where a claim can come from; the word is part of the wire format. imported: the table that came with old footage."""
 
 
 @dataclass(frozen=True, slots=True)

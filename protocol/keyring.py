@@ -18,7 +18,7 @@ _STATION_KINDS: Final = frozenset(
     {"inventory", "manifest", "media", "rendition", "release-intent", "released"}
 )
 _COLLECTOR_KINDS: Final = frozenset({"enrolled", "revoked", "stored"})
-_STATION_EVENTS: Final = frozenset({"unreadable"})
+_STATION_EVENTS: Final = frozenset({"unreadable", "imported"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,6 @@ from typing import Final
 
 from agent.core.inventory import moment
 from agent.errors import AgentError
-from agent.media.types import media_type_of
 from agent.offload.progress import Progress
 from agent.offload.reader import Copied
 from agent.offload.settings import VisitTools
@@ -24,6 +23,7 @@ from agent.spool.records import OriginalRecord, Purpose, ReadAs, RowToRead
 from firmware_profiles.names import NameClaims, claims_from_path
 from firmware_profiles.schema import Profile
 from protocol.claims import Claim
+from protocol.media_types import media_type_of
 
 _LOG: Final = logging.getLogger(__name__)
 

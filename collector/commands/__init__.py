@@ -14,6 +14,7 @@ from typing import Final
 
 from collector.commands.access import enrolment_code, token
 from collector.commands.founding import init
+from collector.commands.importing import import_footage
 from collector.commands.keeping import backup, rebuild, restore, resume
 from collector.commands.output import print_failure, speak_anywhere
 from collector.commands.serving import serve
@@ -30,6 +31,7 @@ COMMANDS: Final[Mapping[str, Callable[[argparse.Namespace], int]]] = {
     "backup": backup,
     "restore": restore,
     "resume": resume,
+    "import": import_footage,
 }
 
 

@@ -11,6 +11,7 @@ from collector.app import utc_now
 from collector.commands.output import print_failure, print_result
 from collector.config import CollectorConfig
 from collector.core.access import Scope
+from collector.importing.identity import IMPORTER
 from collector.keys import CollectorKeys
 from collector.registers import Registers
 from protocol.enrolment_code import EnrolmentCode
@@ -25,6 +26,8 @@ def enrolment_code(options: argparse.Namespace) -> int:
         return print_failure(
             options, "agency-unknown", f"not agencies of this collector: {', '.join(sorted(unknown))}"
         )
+    if options.station == IMPORTER:
+        return print_failure(options, "name-reserved", f"no station is called {IMPORTER}: imports sign so")
     expires_at = utc_now() + timedelta(hours=options.valid_hours)
     with _registers(config) as registers:
         secret = registers.issue_code(

@@ -14,7 +14,7 @@ from aiohttp import web
 from agent.media.facts import MediaFacts
 from agent.media.plan import RenditionPlan, plan_renditions
 from agent.media.render import FfmpegRenderer
-from agent.media.types import media_type_of
+from protocol.media_types import media_type_of
 from tests.support.foreign import needs_program
 from tests.support.material import MATERIAL, needs_material
 from tests.support.media_lab import ffmpeg, make_h264

@@ -15,7 +15,7 @@ from agent.media.plan import RenditionKind, RenditionPlan, plan_renditions
 from agent.media.port import RenderedFile
 from agent.media.publish import WORK_PREFIX
 from agent.media.render import FfmpegRenderer
-from agent.media.types import HEAD_BYTES, media_type_of
+from protocol.media_types import HEAD_BYTES, media_type_of
 from tests.support import exif_bytes as tag
 from tests.support.exif_bytes import exif_block, with_exif
 from tests.support.material import MATERIAL, needs_material

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.media.types import HEAD_BYTES, UNKNOWN, media_type_of
+from protocol.media_types import HEAD_BYTES, UNKNOWN, media_type_of
 
 _TS = b"".join(b"\x47" + bytes(187) for _ in range(5))
 _M2TS = b"".join(b"\x00\x01\x02\x03\x47" + bytes(187) for _ in range(5))
