@@ -1,4 +1,4 @@
-"""``zhilu-agent``: enroll, run, status, rescue. Exit codes: 0 done, 1 it could not be done, 2 usage."""
+"""``zhilu-agent``: enroll, run, status, receipts, rescue. Exit codes: 0 done, 1 it could not be done, 2 usage."""
 
 from __future__ import annotations
 
@@ -29,6 +29,15 @@ def _parser() -> argparse.ArgumentParser:
     enroll.add_argument("code", help="the enrolment code; - reads it from standard input / 注册码")
     _command(commands, "run", "run the station until stopped / 运行")
     _command(commands, "status", "what the station is doing / 状态")
+    receipts = _command(commands, "receipts", "write kept receipts as single files / 导出回执")
+    receipts.add_argument("--out", type=Path, required=True, help="folder to write to / 目标文件夹")
+    receipts.add_argument(
+        "--of",
+        action="append",
+        default=[],
+        metavar="SHA256",
+        help="only for this file or statement; repeatable / 只导出该文件（或声明）的回执",
+    )
     rescue = _command(commands, "rescue", "deliver a dead station's spool from here / 抢救已损坏的采集站")
     rescue.add_argument(
         "--work", type=Path, required=True, help="folder for the copy of its journal and for the receipts"

@@ -40,7 +40,7 @@ class RescueSpool(DirectorySpool):
     """Reads blobs of the dead spool, keeps receipts in the working folder, and changes no blob."""
 
     def __init__(self, dead: Path, work: Path) -> None:
-        super().__init__(work)
+        super().__init__(work, earlier_receipts=[dead / "receipts"])
         self._work = work
         self._dead = dead
 

@@ -6,6 +6,7 @@ Validity is judged by log index, never by clocks.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -61,6 +62,10 @@ def check_authority(record: KeyRecord, statement: Statement, index: int | None) 
         raise RevokedError(f"the key of {record.name} was revoked at index {record.revoked_index}")
 
 
+def _require_signed(envelope: Envelope, public_key: bytes) -> None:
+    envelope.verify(public_key, STATEMENT_TYPE)
+
+
 class KeyRing:
     """Keys learned from the log in its order; becomes more trusting only through what it accepts.
 
@@ -68,7 +73,9 @@ class KeyRing:
     enrolment and revocation needs a collector's key accepted before.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, require_signed: Callable[[Envelope, bytes], None] = _require_signed) -> None:
+        """``require_signed`` verifies that a key signed an envelope as a statement; it may remember those it has."""
+        self._require_signed = require_signed
         self._records: dict[tuple[str, str], KeyRecord] = {}
 
     def find(self, key_id: str, agency: str) -> KeyRecord | None:
@@ -86,7 +93,7 @@ class KeyRing:
         record = self.find(envelope.key_id, statement.header.agency)
         if record is None:
             raise self._unknown(envelope.key_id, statement)
-        envelope.verify(record.public_key, STATEMENT_TYPE)
+        self._require_signed(envelope, record.public_key)
         check_authority(record, statement, index)
         if isinstance(statement, Enrolled):
             self._learn(index, statement)
@@ -96,7 +103,7 @@ class KeyRing:
     def _accept_root(self, envelope: Envelope, statement: Statement) -> None:
         if not isinstance(statement, Enrolled) or statement.role != "collector":
             raise ChainError("entry 0 of a log enrols its collector")
-        envelope.verify(statement.public_key, STATEMENT_TYPE)
+        self._require_signed(envelope, statement.public_key)
         self._learn(0, statement)
 
     def _learn(self, index: int, statement: Enrolled) -> None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -61,7 +62,14 @@ class Receipt:
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
         """Parse without trusting. Raises MalformedError, LimitError, UnknownKindError."""
-        fields = Fields(parse_json(data, max_bytes=MAX_RECEIPT_BYTES, what="receipt"), "receipt")
+        return cls.from_json(parse_json(data, max_bytes=MAX_RECEIPT_BYTES, what="receipt"))
+
+    @classmethod
+    def from_json(
+        cls, value: object, read_item: Callable[[object], ReceiptItem] = ReceiptItem.from_json
+    ) -> Self:
+        """As ``from_bytes``. ``read_item`` may remember items it has read before."""
+        fields = Fields(value, "receipt")
         if fields.text("type") != RECEIPT_TYPE or fields.integer("v") != _VERSION:
             raise UnknownKindError("not a receipt of a known version")
         receipt = cls(
@@ -69,7 +77,7 @@ class Receipt:
             statement=fields.digest("statement"),
             digest=fields.digest("digest"),
             size_bytes=fields.integer("size_bytes", maximum=MAX_ORIGINAL_BYTES),
-            items=tuple(ReceiptItem.from_json(item) for item in fields.items("items", max_items=_MAX_ITEMS)),
+            items=tuple(read_item(item) for item in fields.items("items", max_items=_MAX_ITEMS)),
         )
         fields.check_critical()
         return receipt

@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from protocol.checkpoint import Checkpoint, open_checkpoint
+from protocol.checkpoint import Checkpoint
 from protocol.digest import Digest
 from protocol.entry import LogEntry
 from protocol.errors import (
@@ -37,10 +37,10 @@ from protocol.errors import (
 from protocol.ids import COLLECTOR
 from protocol.keyring import KeyRing
 from protocol.log_reading import LogCopy, check_entries
-from protocol.merkle import leaf_hash, verify_inclusion
 from protocol.note import VerifierKey
 from protocol.receipt import Receipt
-from protocol.statements import Inventory, Manifest, Rendition, Statement, Stored, parse_statement
+from protocol.receipt_parts import ReceiptParts
+from protocol.statements import Inventory, Manifest, Rendition, Statement, Stored
 
 Promise = Inventory | Manifest | Rendition
 
@@ -94,7 +94,12 @@ class VerifiedReceipt:
 
 def verify_receipt(receipt: Receipt, log_key: VerifierKey) -> VerifiedReceipt:
     """Steps 2 to 5. Raises the ProtocolError of the first step that fails."""
-    procedure = Procedure(log_key)
+    return verify_receipt_with(receipt, ReceiptParts(log_key))
+
+
+def verify_receipt_with(receipt: Receipt, parts: ReceiptParts) -> VerifiedReceipt:
+    """As ``verify_receipt``, and what earlier receipts of the batch had in common with this one is not done again."""
+    procedure = Procedure(parts)
     procedure.take(receipt)
     procedure.check_log_key()
     procedure.check_inclusion()
@@ -112,7 +117,7 @@ def check_receipt(
     witnessed: bytes | None = None,
 ) -> list[Check]:
     """All steps, as findings. Never raises ProtocolError; what depends on a failed step is skipped."""
-    procedure = Procedure(log_key)
+    procedure = Procedure(ReceiptParts(log_key))
     steps: list[tuple[str, Callable[[], str] | None]] = [
         ("receipt-form", lambda: procedure.take(Receipt.from_bytes(receipt))),
         ("log-key", procedure.check_log_key),
@@ -153,7 +158,7 @@ def _run(steps: Sequence[tuple[str, Callable[[], str] | None]]) -> Iterator[Chec
 class Procedure:
     """The state of one verification. Methods are the steps; call them in order, each returns what it found."""
 
-    log_key: VerifierKey
+    parts: ReceiptParts
     _receipt: Receipt | None = None
     _checkpoint: Checkpoint | None = None
     _items: list[Item] = field(default_factory=list)
@@ -183,29 +188,27 @@ class Procedure:
         notes = {item.proof.checkpoint_note for item in self.receipt.items}
         if len(notes) != 1:
             raise ChainError("the proofs of a receipt are under one checkpoint")
-        self._checkpoint = open_checkpoint(notes.pop(), self.log_key)
+        self._checkpoint = self.parts.checkpoint(notes.pop())
         return f"checkpoint of {self._checkpoint.origin}, size {self._checkpoint.size}"
 
     def check_inclusion(self) -> str:
         for item in self.receipt.items:
-            statement = parse_statement(item.envelope.payload)
-            entry = LogEntry.of(item.envelope, statement)
-            verify_inclusion(
-                leaf_hash(entry.to_bytes()),
-                item.proof.index,
-                self.checkpoint.size,
-                item.proof.hashes,
-                self.checkpoint.root,
-            )
+            read = self.parts.entry(item.envelope)
+            self.parts.require_included(read.leaf, item.proof.index, item.proof.hashes, self.checkpoint)
             self._items.append(
-                Item(index=item.proof.index, id=entry.statement, entry=entry, statement=statement)
+                Item(
+                    index=item.proof.index,
+                    id=read.entry.statement,
+                    entry=read.entry,
+                    statement=read.statement,
+                )
             )
         return f"{len(self._items)} entries are in the log"
 
     def check_keys(self) -> str:
         if self._items[0].index != 0:
             raise ChainError("a receipt begins with entry 0, the collector's enrolment")
-        ring = KeyRing()
+        ring = KeyRing(self.parts.require_signed)
         for item, raw in zip(self._items, self.receipt.items, strict=True):
             ring.accept(item.index, raw.envelope, item.statement)
         return "every statement is signed by a key enrolled for it and not revoked before"
@@ -269,7 +272,7 @@ class Procedure:
         return f"{content.size_bytes} bytes, {content.digest}"
 
     def check_history(self, log: LogCopy) -> str:
-        newest = open_checkpoint(log.checkpoint, self.log_key)
+        newest = self.parts.checkpoint(log.checkpoint)
         if newest.size < self.checkpoint.size:
             raise ProofError(
                 f"the log at hand ends at {newest.size}, the receipt needs {self.checkpoint.size}: get a newer copy"
@@ -288,14 +291,14 @@ class Procedure:
         return "no key was revoked before its use"
 
     def check_witness(self, note: bytes, log: LogCopy | None) -> str:
-        witnessed = open_checkpoint(note, self.log_key)
+        witnessed = self.parts.checkpoint(note)
         if witnessed.size == self.checkpoint.size:
             if witnessed.root != self.checkpoint.root:
                 raise ForkError(f"two logs of {witnessed.size} entries are signed by one key")
             return f"the same checkpoint of {witnessed.size} entries"
         if log is None:
             raise ChainError("another checkpoint can only be compared with a copy of the log")
-        newest = open_checkpoint(log.checkpoint, self.log_key)
+        newest = self.parts.checkpoint(log.checkpoint)
         if witnessed.size > newest.size:
             raise ProofError(  # an old copy is no crime of the log's
                 f"the log at hand ends at {newest.size}, the checkpoint needs {witnessed.size}: get a newer copy"

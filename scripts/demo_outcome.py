@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from agent.commands.receipts import write_receipts
 from agent.config import AgentConfig
 from agent.spool.directory import DirectorySpool
+from agent.spool.journal import Journal
 from collector.audit import DirectoryObjects
 from collector.audit.listings import AuditedListings
 from collector.catalogue import Catalogue, Clip, ClipFilter, ClipRendition
@@ -34,6 +36,7 @@ class Outcome:
 
     def to_json(self) -> Mapping[str, Any]:
         """The documented shape of ``scripts/demo --json``."""
+        self._write_receipts()
         listings = AuditedListings(DirectoryObjects(PosixFiles(), self.collector.objects_dir))
         catalogue = Catalogue.open(self.collector.catalogue_path, read_listing=listings)
         try:
@@ -49,8 +52,21 @@ class Outcome:
         finally:
             catalogue.close()
 
+    @property
+    def receipts_dir(self) -> Path:
+        """Where this run's receipts are written as single files."""
+        return self.collector.data_dir.parent / "receipts"
+
+    def _write_receipts(self) -> None:
+        journal = Journal(self.agent.journal_path, DirectorySpool(self.agent.spool_dir))
+        try:
+            for _ in write_receipts(journal, self.receipts_dir):
+                pass
+        finally:
+            journal.close()
+
     def _original(self, clip: Clip) -> Mapping[str, Any]:
-        receipt = DirectorySpool(self.agent.spool_dir).receipt_path(clip.manifest)
+        receipt = self.receipts_dir / f"{clip.manifest.hex}.json"
         path = self._object(clip.agency, ObjectClass.ORIGINALS, clip.digest)
         made = [rendition for rendition in clip.renditions if rendition.digest is not None]
         problems = dict.fromkeys(

@@ -240,7 +240,8 @@ class _Demo:
             f"把记录仪目录拷入 drop more recorder folders into: {self._dock}\n"
             f"查询 query:  {curl} '{config.url}/api/v1/clips'\n"
             f"播放 play:   {curl} -o clip.mp4 '{config.url}/api/v1/renditions/<digest>'\n"
-            f"核验 verify: .venv/bin/zhilu-verify FILE --receipt {self._agent_dir}/spool/receipts/… "
+            f"回执 receipts: .venv/bin/zhilu-agent receipts --data {self._agent_dir} --out {self._data}/receipts\n"
+            f"核验 verify: .venv/bin/zhilu-verify FILE --receipt {self._data}/receipts/….json "
             f"--log-key {config.log_dir / 'vkey'} --log {config.log_dir}\n"
             "Ctrl-C 结束 ends it.\n",
             flush=True,

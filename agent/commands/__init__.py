@@ -14,6 +14,7 @@ from typing import Final
 
 from agent.commands.enrolling import enroll
 from agent.commands.output import print_failure, speak_anywhere
+from agent.commands.receipts import receipts
 from agent.commands.rescuing import rescue
 from agent.commands.serving import serve, status
 from agent.enrol_errors import EnrolError
@@ -23,6 +24,7 @@ from protocol.errors import ProtocolError
 
 COMMANDS: Final[Mapping[str, Callable[[argparse.Namespace], int]]] = {
     "enroll": enroll,
+    "receipts": receipts,
     "run": serve,
     "status": status,
     "rescue": rescue,

@@ -8,8 +8,7 @@ from datetime import datetime
 from typing import Final
 
 from agent.core.retry import Backoff
-from agent.spool.records import Delivery, OutboxRow
-from protocol.digest import Digest
+from agent.spool.records import Delivery, OutboxRow, Shipment
 
 MAX_BATCH_STATEMENTS: Final = 64
 MAX_BATCH_BYTES: Final = 262_144
@@ -20,6 +19,9 @@ ASK_FIRST_BYTES: Final = 8 * 1024 * 1024
 
 PUSH_GRACE_S: Final = 3.0
 """With a broker the receipt comes by itself; ask only when it is late."""
+
+MANY_RECEIPTS: Final = 32
+"""From so many missing receipts on they are fetched together: a message each costs more than all their checks."""
 
 STAGING_CHECK_POLLS: Final = 4
 """Unanswered questions before, and between, checks that the collector still has the uploaded bytes."""
@@ -104,33 +106,33 @@ def split_batches(rows: Sequence[OutboxRow]) -> Iterator[tuple[OutboxRow, ...]]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """Deliveries to work on now, in order, and how long until another one is due."""
+    """Shipments to work on now, in order, and how long until another one is due."""
 
-    start: tuple[Delivery, ...]
+    start: tuple[Shipment, ...]
     wait_s: float
 
 
-def choose_deliveries(
-    rows: Sequence[Delivery],
+def choose_shipments(
+    shipments: Sequence[Shipment],
     *,
-    busy: Collection[Digest],
-    due_s: Mapping[Digest, float],
+    busy: Collection[str],
+    due_s: Mapping[str, float],
     now_s: float,
     free: int,
     period_s: float,
 ) -> Choice:
-    """The first ``free`` rows, in the journal's order (listings, marked, originals, renditions), that nobody works
-    on and whose time has come. ``due_s`` and ``now_s`` are on one monotonic clock."""
-    start: list[Delivery] = []
+    """The first ``free`` shipments, in the journal's order (listings, marked, originals, renditions), that nobody
+    works on and whose time has come. ``due_s`` and ``now_s`` are on one monotonic clock."""
+    start: list[Shipment] = []
     wait_s = period_s
-    for row in rows:
-        if row.statement in busy:
+    for shipment in shipments:
+        if shipment.key in busy:
             continue
-        left_s = due_s.get(row.statement, now_s) - now_s
+        left_s = due_s.get(shipment.key, now_s) - now_s
         if left_s > 0:
             wait_s = min(wait_s, left_s)
         elif len(start) < free:
-            start.append(row)
+            start.append(shipment)
     return Choice(start=tuple(start), wait_s=wait_s)
 
 
@@ -147,10 +149,12 @@ class AskAgain:
     check_staging: bool
 
 
-def decide_pending(*, polls: int, unit: float, backoff: Backoff, pushed: bool) -> AskAgain:
-    """After the ``polls``-th question without a receipt, from 1. ``pushed``: receipts also come by the broker."""
+def decide_pending(*, polls: int, unit: float, backoff: Backoff, pushed: bool, waiting: int) -> AskAgain:
+    """After the ``polls``-th question without a receipt, from 1. ``pushed``: receipts also come by the broker; but
+    ``waiting`` says how many are missing, and many are fetched more cheaply than they are pushed."""
     delay_s = backoff.delay_s(polls, unit)
+    few = waiting < MANY_RECEIPTS
     return AskAgain(
-        delay_s=max(delay_s, PUSH_GRACE_S) if pushed else delay_s,
+        delay_s=max(delay_s, PUSH_GRACE_S) if pushed and few else delay_s,
         check_staging=polls % STAGING_CHECK_POLLS == 0,
     )

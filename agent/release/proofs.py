@@ -47,7 +47,7 @@ class Proofs:
         return self._proven[manifest]
 
     def _prove(self, manifest: Digest) -> Proven:
-        data = self._journal.files.receipt(manifest)
+        data = self._journal.receipt(manifest)
         if data is None:
             raise ReceiptUnprovenError(f"the receipt for {manifest} is not in the spool")
         try:

@@ -21,7 +21,7 @@ Row: TypeAlias = sqlite3.Row
 Value: TypeAlias = str | int | bytes | None
 
 _HERE: Final = Path(__file__).parent
-SCHEMA_STEPS: Final = ("schema.sql", "schema_release.sql")
+SCHEMA_STEPS: Final = ("schema.sql", "schema_release.sql", "schema_bundles.sql")
 """Step n brings a journal of version n to version n+1. Steps are added, never changed."""
 
 _BUSY_TIMEOUT_MS: Final = 10_000

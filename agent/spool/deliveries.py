@@ -11,15 +11,25 @@ from typing import Final
 
 from agent.spool.database import Database, Row
 from agent.spool.files import SpoolFiles
-from agent.spool.records import Delivery, Priority, Purpose, SpooledBlob, VerifiedDelivery
+from agent.spool.records import (
+    Delivery,
+    Priority,
+    Purpose,
+    ReceiptPlace,
+    SpooledBlob,
+    VerifiedDelivery,
+)
 from protocol.digest import Digest
 from protocol.times import format_time, parse_time
 
-_OPEN: Final = """
-SELECT d.*, s.outcome IS 'admitted' AS admitted
-FROM deliveries AS d JOIN statements AS s USING (statement)
+OPEN_DELIVERIES: Final = """
+SELECT d.*, coalesce(d.upload_url, b.upload_url) AS sent_to, s.outcome IS 'admitted' AS admitted
+FROM deliveries AS d JOIN statements AS s USING (statement) LEFT JOIN bundles AS b USING (bundle)
 WHERE d.receipted_at IS NULL AND s.outcome IS NOT 'refused'
 """
+
+_QUERY_VALUES: Final = 500
+"""Values of one query: below what SQLite takes in every build."""
 
 _EVICTABLE: Final = """
 SELECT b.purpose, b.digest, b.size_bytes, max(d.receipted_at) AS receipted_at
@@ -44,12 +54,28 @@ class Deliveries(Database):
             uploaded
         ]
         order = " ORDER BY d.priority, d.created_at LIMIT ?"
-        return [self._delivery(row) for row in self.all(_OPEN + narrowed + order, (limit,))]
+        return [self._delivery(row) for row in self.all(OPEN_DELIVERIES + narrowed + order, (limit,))]
 
     def delivery(self, statement: Digest) -> Delivery | None:
         """The open delivery that this statement promised."""
-        row = self.one(_OPEN + " AND d.statement = ?", (str(statement),))
+        row = self.one(OPEN_DELIVERIES + " AND d.statement = ?", (str(statement),))
         return None if row is None else self._delivery(row)
+
+    def deliveries(self, statements: Sequence[Digest]) -> dict[Digest, Delivery]:
+        """The open deliveries among those that these statements promised."""
+        found: dict[Digest, Delivery] = {}
+        for start in range(0, len(statements), _QUERY_VALUES):
+            page = [str(statement) for statement in statements[start : start + _QUERY_VALUES]]
+            marks = ",".join("?" * len(page))
+            for row in self.all(f"{OPEN_DELIVERIES} AND d.statement IN ({marks})", page):
+                delivery = self._delivery(row)
+                found[delivery.statement] = delivery
+        return found
+
+    def sent_deliveries(self, limit: int) -> list[Delivery]:
+        """Whose bytes and statement the collector has, and whose receipt is still missing; longest sent first."""
+        ready = " AND d.uploaded_at IS NOT NULL AND s.outcome = 'admitted' ORDER BY d.uploaded_at LIMIT ?"
+        return [self._delivery(row) for row in self.all(OPEN_DELIVERIES + ready, (limit,))]
 
     def _delivery(self, row: Row) -> Delivery:
         purpose, digest = Purpose(row["purpose"]), Digest.parse(row["digest"])
@@ -60,11 +86,12 @@ class Deliveries(Database):
             digest=digest,
             size_bytes=row["size_bytes"],
             path=self.files.path(purpose, digest),
-            upload_url=row["upload_url"],
+            upload_url=row["sent_to"],
             uploaded=row["uploaded_at"] is not None,
             admitted=bool(row["admitted"]),
             created_at=parse_time(row["created_at"]),
             priority=row["priority"],
+            alone=bool(row["alone"]),
         )
 
     def note_upload_url(self, statement: Digest, url: str | None) -> None:
@@ -80,7 +107,7 @@ class Deliveries(Database):
     def note_upload_lost(self, statement: Digest) -> None:
         """The collector no longer has the bytes it was sent: deliver them again."""
         self.execute(
-            "UPDATE deliveries SET uploaded_at = NULL, upload_url = NULL"
+            "UPDATE deliveries SET uploaded_at = NULL, upload_url = NULL, bundle = NULL"
             " WHERE statement = ? AND receipted_at IS NULL",
             (str(statement),),
         )
@@ -93,19 +120,50 @@ class Deliveries(Database):
         self.settle_receipts([verified], now)
 
     def settle_receipts(self, verified: Sequence[VerifiedDelivery], now: datetime) -> None:
-        """Keep the receipt files, then close their deliveries and advance the last checkpoint in one transaction.
+        """Keep the receipts, then close their deliveries and advance the last checkpoint in one transaction.
 
         The last one's checkpoint becomes the last seen: the caller has verified that each extends the one before.
-        A delivery already closed stays closed with its first time. Raises SpoolError, JournalError.
+        A delivery already closed stays closed with its first time and receipt. Raises SpoolError, JournalError.
         """
-        self.files.put_receipts([(delivery.statement, delivery.receipt) for delivery in verified])
+        places = self.files.put_receipts([delivery.receipt for delivery in verified])
+        at = format_time(now)
         with self.transaction():
-            for delivery in verified:
-                self.execute(
-                    "UPDATE deliveries SET receipted_at = ? WHERE statement = ? AND receipted_at IS NULL",
-                    (format_time(now), str(delivery.statement)),
-                )
-                self.note_checkpoint(delivery.checkpoint_note)
+            self.execute_many(
+                "UPDATE deliveries SET receipted_at = ?, receipt_file = ?, receipt_offset = ?, receipt_bytes = ?"
+                " WHERE statement = ? AND receipted_at IS NULL",
+                (
+                    (at, place.file, place.offset, place.size_bytes, str(delivery.statement))
+                    for delivery, place in zip(verified, places, strict=True)
+                ),
+            )
+            self.note_checkpoint(verified[-1].checkpoint_note)
+
+    def receipt(self, statement: Digest) -> bytes | None:
+        """The kept receipt for a statement, None while there is none. Raises SpoolError."""
+        row = self.one(
+            "SELECT receipt_file, receipt_offset, receipt_bytes FROM deliveries"
+            " WHERE statement = ? AND receipt_file IS NOT NULL",
+            (str(statement),),
+        )
+        return None if row is None else self.files.read_receipt(ReceiptPlace(*row))
+
+    def receipted_statements(self, after: str = "", limit: int = 1000) -> list[Digest]:
+        """Statements with a kept receipt, by id, page by page."""
+        rows = self.all(
+            "SELECT statement FROM deliveries WHERE receipt_file IS NOT NULL AND statement > ?"
+            " ORDER BY statement LIMIT ?",
+            (after, limit),
+        )
+        return [Digest.parse(row["statement"]) for row in rows]
+
+    def receipted_statements_of(self, name: Digest) -> list[Digest]:
+        """Statements with a kept receipt that have this id or promised these bytes."""
+        rows = self.all(
+            "SELECT statement FROM deliveries WHERE receipt_file IS NOT NULL AND (statement = ? OR digest = ?)"
+            " ORDER BY statement",
+            (str(name), str(name)),
+        )
+        return [Digest.parse(row["statement"]) for row in rows]
 
     def last_checkpoint(self) -> bytes | None:
         """The signed note last seen and verified; None before the first."""

@@ -4,7 +4,7 @@ Writes and re-reads bypass the page cache (``O_DIRECT``) where the file system a
 time of buffered writes (measured), leaves memory to others, and makes a re-read a read of the disk. Elsewhere files
 are written through the cache, synced, and their pages dropped before they are re-read.
 
-Layout: ``partial/<name>``, ``originals|renditions|listings/<aa>/<hex>``, ``receipts/<aa>/<hex>.json``.
+Layout: ``partial/<name>``, ``originals|renditions|listings/<aa>/<hex>``, ``receipts/<number>.jsonl``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from typing import Final
 
 from agent.spool.errors import SpoolError, SpoolFullError
 from agent.spool.files import BLOCK_BYTES, Publication
-from agent.spool.records import Purpose
+from agent.spool.receipt_files import ReceiptFiles
+from agent.spool.records import Purpose, ReceiptPlace
 from protocol.digest import Digest
 
 _FOLDERS: Final = {
@@ -159,11 +160,12 @@ def _leave_direct(descriptor: int) -> bool:
 class DirectorySpool:
     """The spool under one folder; see ``SpoolFiles``. ``reserve_bytes`` stay free for the journal and the system."""
 
-    def __init__(self, root: Path, *, reserve_bytes: int = 0) -> None:
-        """Make the folders. Raises SpoolError."""
+    def __init__(self, root: Path, *, reserve_bytes: int = 0, earlier_receipts: Sequence[Path] = ()) -> None:
+        """Make the folders. ``earlier_receipts`` are folders of receipts that are only read. Raises SpoolError."""
         self._root = root
         self._reserve_bytes = reserve_bytes
         self._homes = _Homes()
+        self._receipts = ReceiptFiles(root / "receipts", *earlier_receipts)
         with _as_spool_error(f"preparing the spool {root}"):
             _make_folders(root)
 
@@ -233,37 +235,13 @@ class DirectorySpool:
             path.unlink()
             _sync_folder(path.parent)
 
-    def put_receipts(self, receipts: Sequence[tuple[Digest, bytes]]) -> None:
+    def put_receipts(self, receipts: Sequence[bytes]) -> Sequence[ReceiptPlace]:
         with _as_spool_error("keeping receipts"):
-            names = [(self._write_receipt(statement, body), statement) for statement, body in receipts]
-            folders = {self._name_receipt(temporary, statement) for temporary, statement in names}
-            for folder in sorted(folders):
-                _sync_folder(folder)
+            return self._receipts.put(receipts)
 
-    def _write_receipt(self, statement: Digest, body: bytes) -> Path:
-        temporary = self._root / "receipts" / f"{statement.hex}.new"
-        with temporary.open("wb") as file:
-            file.write(body)
-            file.flush()
-            os.fsync(file.fileno())
-        return temporary
-
-    def _name_receipt(self, temporary: Path, statement: Digest) -> Path:
-        target = self.receipt_path(statement)
-        self._homes.ensure(target.parent)
-        temporary.rename(target)
-        return target.parent
-
-    def receipt(self, statement: Digest) -> bytes | None:
+    def read_receipt(self, place: ReceiptPlace) -> bytes:
         with _as_spool_error("reading a receipt"):
-            try:
-                return self.receipt_path(statement).read_bytes()
-            except FileNotFoundError:
-                return None
-
-    def receipt_path(self, statement: Digest) -> Path:
-        """Where the receipt for a statement lies once it is settled."""
-        return self._root / "receipts" / statement.hex[:2] / f"{statement.hex}.json"
+            return self._receipts.read(place)
 
     def free_bytes(self) -> int:
         with _as_spool_error("asking for free space"):

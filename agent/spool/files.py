@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
-from agent.spool.records import Purpose
+from agent.spool.records import Purpose, ReceiptPlace
 from protocol.digest import Digest
 
 BLOCK_BYTES: Final = 4096
@@ -88,11 +88,11 @@ class SpoolFiles(Protocol):
     def remove(self, purpose: Purpose, digest: Digest) -> None:
         """Take a blob away; silent when it is gone. The caller has a verified receipt."""
 
-    def put_receipts(self, receipts: Sequence[tuple[Digest, bytes]]) -> None:
-        """Keep receipts durably under the ids of their statements; a second one replaces the first."""
+    def put_receipts(self, receipts: Sequence[bytes]) -> Sequence[ReceiptPlace]:
+        """Keep receipts, each one line, durably under one flush. Where they lie, in their order."""
 
-    def receipt(self, statement: Digest) -> bytes | None:
-        """The receipt kept for a statement, as it lies there; None when there is none."""
+    def read_receipt(self, place: ReceiptPlace) -> bytes:
+        """A kept receipt. Raises SpoolError."""
 
     def free_bytes(self) -> int:
         """Space that can still be written."""

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Final
 
 from agent.spool.database import text_time
-from agent.spool.deliveries import Deliveries
 from agent.spool.files import SpoolFiles
 from agent.spool.inventories import Inventories
 from agent.spool.media_jobs import MediaJobs
@@ -35,6 +34,7 @@ from agent.spool.records import (
     VisitRecord,
 )
 from agent.spool.releases import Releases
+from agent.spool.shipments import Shipments
 from protocol.digest import Digest
 from protocol.dsse import Envelope
 from protocol.statements import ReleaseIntent
@@ -51,7 +51,7 @@ WHERE d.receipted_at IS NULL AND s.outcome IS NOT 'refused'
 """
 
 
-class Journal(Outbox, Inventories, Partials, Deliveries, MediaJobs, Releases):
+class Journal(Outbox, Inventories, Partials, Shipments, MediaJobs, Releases):
     """One SQLite file and the spool whose blobs it speaks of."""
 
     def __init__(self, path: Path, files: SpoolFiles) -> None:

@@ -166,6 +166,36 @@ class Delivery:
     admitted: bool
     created_at: datetime
     priority: int
+    alone: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shipment:
+    """What travels in one upload (一次上传): one delivery, or the deliveries of a journalled bundle, by purpose and
+    digest. Deliveries of the same bytes stand beside each other and travel once."""
+
+    deliveries: tuple[Delivery, ...]
+    bundle: int | None = None
+    upload_url: str | None = None
+
+    @property
+    def key(self) -> str:
+        """The same after a restart, other for every other shipment."""
+        return str(self.deliveries[0].statement) if self.bundle is None else f"bundle {self.bundle}"
+
+    @property
+    def size_bytes(self) -> int:
+        """Of the members' own bytes, each counted once."""
+        return sum({delivery.digest: delivery.size_bytes for delivery in self.deliveries}.values())
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptPlace:
+    """Where a receipt lies: the number of a file of receipts, the offset of its line there, its length in bytes."""
+
+    file: int
+    offset: int
+    size_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,11 +11,18 @@ from yarl import URL
 
 from agent.uplink.errors import CollectorProblemError
 from protocol.canonical import Fields, parse_json
-from protocol.errors import ProtocolError
+from protocol.digest import Digest
+from protocol.errors import MalformedError, ProtocolError
 
 RECEIPT_PENDING: Final = "receipt-pending"
 STATEMENT_UNKNOWN: Final = "statement-unknown"
 """Codes of the receipts resource: not stored yet; never announced."""
+
+MAX_ASKED: Final = 256
+"""Statements of one question for receipts (``POST /api/v1/receipts``)."""
+
+MAX_RECEIPTS_BYTES: Final = 16 * 1024 * 1024
+"""Answer to such a question: a receipt of 20 KB is a large one."""
 
 MAX_PROBLEM_BYTES: Final = 16_384
 """Problem details: a code and two sentences; a proxy's error page is cut off here."""
@@ -42,6 +50,26 @@ class Answer:
     url: URL
     body: bytes
     problem: CollectorProblemError | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceiptAnswer:
+    """Receipts as bytes or as parsed JSON, none of them verified. What is neither here nor ``unknown`` is not stored
+    yet."""
+
+    receipts: Mapping[Digest, object]
+    unknown: Sequence[Digest]
+
+
+def parse_receipts(body: bytes) -> ReceiptAnswer:
+    """Raises MalformedError, LimitError, UnknownKindError."""
+    fields = Fields(parse_json(body, max_bytes=MAX_RECEIPTS_BYTES, what="answer"), "answer")
+    receipts = fields.raw("receipts")
+    if not isinstance(receipts, dict) or len(receipts) > MAX_ASKED:
+        raise MalformedError(f"answer: receipts must be an object of at most {MAX_ASKED} members")
+    unknown = [Digest.parse(str(name)) for name in fields.items("unknown", max_items=MAX_ASKED)]
+    by_statement = {Digest.parse(name): receipt for name, receipt in receipts.items()}
+    return ReceiptAnswer(receipts=by_statement, unknown=unknown)
 
 
 def problem_of(status: int, headers: CIMultiDictProxy[str], body: bytes) -> CollectorProblemError | None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Generic, TypeVar
 
 from agent.spool.journal import Journal
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 MAX_BATCH: Final = 128
 """Items under one flush: the flush costs milliseconds, an item microseconds; more only makes the first one wait."""
@@ -68,6 +69,49 @@ def _finish(done: asyncio.Future[None], error: Exception | None) -> None:
         done.set_result(None)
     else:
         done.set_exception(error)
+
+
+class Together(Generic[T, R]):
+    """Hands items to ``act`` with those that come meanwhile; each caller gets the result of its own item."""
+
+    def __init__(self, act: Callable[[Sequence[T]], Awaitable[Sequence[R]]], *, name: str) -> None:
+        self._act = act
+        self._name = name
+        self._waiting: list[tuple[T, asyncio.Future[R]]] = []
+        self._task: asyncio.Task[None] | None = None
+
+    async def put(self, item: T) -> R:
+        """Raises what ``act`` raised for the batch. A caller that is cancelled does not take its item back."""
+        result: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, result))
+        if self._task is None:
+            self._task = asyncio.create_task(self._drain(), name=self._name)
+        return await result
+
+    async def close(self) -> None:
+        """Until everything put before is done."""
+        if self._task is not None:
+            await self._task
+
+    async def _drain(self) -> None:
+        try:
+            while self._waiting:
+                batch, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
+                await self._do(batch)
+        finally:
+            self._task = None
+
+    async def _do(self, batch: list[tuple[T, asyncio.Future[R]]]) -> None:
+        try:
+            results = await self._act([item for item, _ in batch])
+        except Exception as error:
+            for _, waiting in batch:
+                if not waiting.done():
+                    waiting.set_exception(error)
+            return
+        for (_, waiting), result in zip(batch, results, strict=True):
+            if not waiting.done():
+                waiting.set_result(result)
 
 
 Transition = Callable[[], None]

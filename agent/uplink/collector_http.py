@@ -20,8 +20,13 @@ from yarl import URL
 from agent.errors import AgentError
 from agent.uplink.answers import (
     MAX_PROBLEM_BYTES,
+    MAX_RECEIPTS_BYTES,
+    RECEIPT_PENDING,
+    STATEMENT_UNKNOWN,
     Answer,
+    ReceiptAnswer,
     Timeouts,
+    parse_receipts,
     problem_of,
 )
 from agent.uplink.errors import CollectorAnswerError, CollectorAwayError
@@ -35,6 +40,9 @@ from protocol.merkle import HASH_BYTES
 
 MAX_CONSISTENCY_BYTES: Final = 8_192
 """63 hashes of 44 characters, quoted."""
+
+_ASKED_SINGLY: Final = 32
+"""Receipts asked for one by one at a time, where the collector knows no other way."""
 
 MAX_CONNECTIONS: Final = 16
 """Four uploads, four questions, statements, and room for early deliveries."""
@@ -102,11 +110,39 @@ class CollectorClient:
         )
         return _success(answer)
 
-    async def fetch_receipt(self, statement: Digest) -> bytes:
-        """The receipt for this statement, unverified. Raises CollectorProblemError with RECEIPT_PENDING or
-        STATEMENT_UNKNOWN while there is none, and as ``post_statements``."""
-        answer = await self.request("GET", f"/api/v1/receipts/{statement}", max_bytes=MAX_RECEIPT_BYTES)
-        return _success(answer)
+    async def fetch_receipts(self, statements: Sequence[Digest]) -> ReceiptAnswer:
+        """What there is for these statements, at most ``MAX_ASKED``, unverified. A collector that cannot be asked for
+        many is asked for the first of them one by one. Raises as ``post_statements``."""
+        names = ",".join(f'"{statement}"' for statement in statements)
+        answer = await self.request(
+            "POST",
+            "/api/v1/receipts",
+            headers={"Content-Type": "application/json"},
+            body=f'{{"statements":[{names}]}}'.encode(),
+            max_bytes=MAX_RECEIPTS_BYTES,
+        )
+        if answer.status in (404, 405):
+            return await self._fetch_one_by_one(statements[:_ASKED_SINGLY])
+        body = _success(answer)
+        try:
+            return await asyncio.to_thread(parse_receipts, body)
+        except ProtocolError as error:
+            raise CollectorAnswerError(f"no answer about receipts: {error}") from error
+
+    async def _fetch_one_by_one(self, statements: Sequence[Digest]) -> ReceiptAnswer:
+        receipts: dict[Digest, object] = {}
+        unknown: list[Digest] = []
+        for statement in statements:
+            path = f"/api/v1/receipts/{statement}"
+            answer = await self.request("GET", path, max_bytes=MAX_RECEIPT_BYTES)
+            problem = answer.problem
+            if problem is None:
+                receipts[statement] = answer.body
+            elif problem.problem == STATEMENT_UNKNOWN:
+                unknown.append(statement)
+            elif problem.problem != RECEIPT_PENDING:
+                raise problem
+        return ReceiptAnswer(receipts=receipts, unknown=unknown)
 
     async def fetch_consistency(self, old_size: int, new_size: int) -> list[bytes]:
         """The consistency proof between two sizes of the log, unverified. Raises as ``post_statements``."""

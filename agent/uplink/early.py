@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Final
 
 from agent.core.retry import Backoff
@@ -18,6 +17,7 @@ from agent.errors import AgentError
 from agent.offload.growing import GrowingFile
 from agent.uplink.errors import SourceError
 from agent.uplink.patience import Gate, Random, failure_of
+from agent.uplink.sources import OpenFile
 from agent.uplink.tus import TusClient, UploadOrder
 from protocol.upload import Purpose
 
@@ -32,8 +32,13 @@ class GrowingSource:
 
     def __init__(self, growing: GrowingFile) -> None:
         self._growing = growing
-        self.path: Path = growing.path
+        self.name = growing.path.name
         self.size_bytes = growing.expected_bytes
+        self.is_whole = False
+
+    def open(self) -> OpenFile:
+        """The file is opened under the name it has while it grows; publishing may rename it afterwards."""
+        return OpenFile(self._growing.path)
 
     async def wait_beyond(self, offset_bytes: int) -> int:
         available = await self._growing.wait_beyond(offset_bytes)

@@ -1,30 +1,60 @@
 """Receipts back: verified here, by the station itself, before anything is believed. Only this closes a delivery.
 
-A receipt that came twice, or late, or for a delivery already closed, changes nothing.
+They are worked on together: what those of one batch share is verified once, and all are kept under one flush. A receipt
+that came twice, or late, or for a delivery already closed, changes nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
 
+from agent.errors import AgentError
 from agent.spool.journal import Journal
 from agent.spool.records import Delivery, VerifiedDelivery
-from agent.uplink.batch import Batcher
+from agent.uplink.batch import Together
 from agent.uplink.errors import ReceiptInvalidError, ReceiptMismatchError
 from agent.uplink.log_watch import LogWatch
 from agent.uplink.state import Clock
+from protocol.canonical import canonical, parse_json
 from protocol.digest import Digest
 from protocol.errors import ProtocolError
+from protocol.limits import MAX_RECEIPT_BYTES
 from protocol.note import VerifierKey
 from protocol.receipt import Receipt
-from protocol.verify import VerifiedReceipt, verify_receipt
+from protocol.receipt_parts import ReceiptParts
+from protocol.verify import verify_receipt_with
 
 _log = logging.getLogger(__name__)
 
-SettledListener = Callable[[Digest], None]
-"""Told, on the event loop, that a delivery needs no more work."""
+SettledListener = Callable[[Sequence[Digest]], None]
+"""Told, on the event loop, that deliveries need no more work."""
+
+Outcome: TypeAlias = bool | AgentError | ProtocolError
+"""Of one receipt: True when it closed a delivery and is durable, False when none waits for it, or what was wrong."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Read:
+    """A receipt that could be read, and the JSON it was."""
+
+    receipt: Receipt
+    value: object
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Examined:
+    """A receipt that verifies, for a delivery that waits for it."""
+
+    delivery: Delivery
+    data: bytes
+    checkpoint_note: bytes
+
+
+_Found: TypeAlias = _Examined | Outcome
 
 
 class ReceiptDesk:
@@ -42,43 +72,69 @@ class ReceiptDesk:
         self._watch = watch
         self._log_key = log_key
         self._now = now
-        self._batcher: Batcher[VerifiedDelivery] = Batcher(self._settle, name="receipts")
+        self._pushed: Together[bytes, Outcome] = Together(self.accept_all, name="receipts")
         self.on_settled: SettledListener = lambda _: None
 
     async def close(self) -> None:
-        await self._batcher.close()
+        await self._pushed.close()
 
     async def accept(self, data: bytes) -> bool:
-        """Verify and keep one receipt; when this returns it is durable. False if no open delivery waits for it.
+        """Verify and keep one receipt, with others that come meanwhile; when this returns it is durable. False if no
+        open delivery waits for it.
 
         Raises ReceiptInvalidError, ReceiptMismatchError; ForkError and what ``LogWatch.check`` raises when the log
         cannot be proven now: then nothing was kept, and the receipt can be fetched again.
         """
-        receipt = await asyncio.to_thread(_parse, data)
-        delivery = await asyncio.to_thread(self._journal.delivery, receipt.statement)
-        if delivery is None:
-            return False
-        _check_names(receipt, delivery)
-        verified = await asyncio.to_thread(_verify, receipt, self._log_key)
-        await self._watch.check(verified.checkpoint_note)
-        await self._batcher.put(
-            VerifiedDelivery(
-                statement=delivery.statement, receipt=data, checkpoint_note=verified.checkpoint_note
-            )
-        )
-        _log.info("receipted", extra={"statement": str(delivery.statement), "digest": str(delivery.digest)})
-        self.on_settled(delivery.statement)
-        return True
+        outcome = await self._pushed.put(data)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
 
-    def _settle(self, batch: Sequence[VerifiedDelivery]) -> None:
+    async def accept_all(self, offered: Sequence[object]) -> list[Outcome]:
+        """As ``accept`` for each, given as bytes or as parsed JSON; the outcomes in their order. Raises SpoolError,
+        JournalError: then nothing was kept."""
+        found = await asyncio.to_thread(self._examine, offered)
+        refused = await self._watch_notes(found)
+        good = [item for item in found if isinstance(item, _Examined) and item.checkpoint_note not in refused]
+        if good:
+            await asyncio.to_thread(self._settle, good)
+            statements = [item.delivery.statement for item in good]
+            _log.info("receipted", extra={"receipts": len(good), "first": str(statements[0])})
+            self.on_settled(statements)
+        return [
+            refused.get(item.checkpoint_note, True) if isinstance(item, _Examined) else item for item in found
+        ]
+
+    async def _watch_notes(self, found: Sequence[_Found]) -> Mapping[bytes, Outcome]:
+        """The checkpoints that cannot be accepted, and why."""
+        refused: dict[bytes, Outcome] = {}
+        for note in dict.fromkeys(item.checkpoint_note for item in found if isinstance(item, _Examined)):
+            try:
+                await self._watch.check(note)
+            except (AgentError, ProtocolError) as error:
+                refused[note] = error
+        return refused
+
+    def _examine(self, offered: Sequence[object]) -> list[_Found]:
+        """In a thread."""
+        parts = ReceiptParts(self._log_key)
+        read = [_read(item, parts) for item in offered]
+        statements = [item.receipt.statement for item in read if isinstance(item, _Read)]
+        waiting = self._journal.deliveries(statements)
+        return [
+            _verify(item, waiting.get(item.receipt.statement), parts) if isinstance(item, _Read) else item
+            for item in read
+        ]
+
+    def _settle(self, batch: Sequence[_Examined]) -> None:
         """In a thread. The newest checkpoint goes with every receipt, so that an older one verified meanwhile never
         takes the journal's memory of the log back."""
         newest = self._watch.newest_note()
         self._journal.settle_receipts(
             [
                 VerifiedDelivery(
-                    statement=item.statement,
-                    receipt=item.receipt,
+                    statement=item.delivery.statement,
+                    receipt=item.data,
                     checkpoint_note=newest or item.checkpoint_note,
                 )
                 for item in batch
@@ -87,22 +143,26 @@ class ReceiptDesk:
         )
 
 
-def _parse(data: bytes) -> Receipt:
+def _read(offered: object, parts: ReceiptParts) -> _Read | ReceiptInvalidError:
     try:
-        return Receipt.from_bytes(data)
+        if isinstance(offered, bytes):
+            offered = parse_json(offered, max_bytes=MAX_RECEIPT_BYTES, what="receipt")
+        return _Read(receipt=parts.receipt(offered), value=offered)
     except ProtocolError as error:
-        raise ReceiptInvalidError(f"not a receipt ({error.code}): {error}") from error
+        return ReceiptInvalidError(f"not a receipt ({error.code}): {error}")
 
 
-def _verify(receipt: Receipt, log_key: VerifierKey) -> VerifiedReceipt:
-    try:
-        return verify_receipt(receipt, log_key)
-    except ProtocolError as error:
-        raise ReceiptInvalidError(f"the receipt does not verify ({error.code}): {error}") from error
-
-
-def _check_names(receipt: Receipt, delivery: Delivery) -> None:
+def _verify(read: _Read, delivery: Delivery | None, parts: ReceiptParts) -> _Found:
+    if delivery is None:
+        return False
+    receipt = read.receipt
     named = (receipt.agency, receipt.digest, receipt.size_bytes)
     promised = (delivery.agency, delivery.digest, delivery.size_bytes)
     if named != promised:
-        raise ReceiptMismatchError(f"the receipt is for {named}, this station promised {promised}")
+        return ReceiptMismatchError(f"the receipt is for {named}, this station promised {promised}")
+    try:
+        verified = verify_receipt_with(receipt, parts)
+        data = canonical(read.value)
+    except ProtocolError as error:
+        return ReceiptInvalidError(f"the receipt does not verify ({error.code}): {error}")
+    return _Examined(delivery=delivery, data=data, checkpoint_note=verified.checkpoint_note)

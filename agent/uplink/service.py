@@ -21,9 +21,9 @@ from agent.doorbells import Doorbell, Doorbells
 from agent.errors import AgentError
 from agent.spool.journal import Journal
 from agent.uplink.admissions import AdmissionDesk
+from agent.uplink.asking import Asking
 from agent.uplink.batch import transitions
 from agent.uplink.collector_http import CollectorClient
-from agent.uplink.deliveries import Asking, Uploading
 from agent.uplink.early import EarlyUploads
 from agent.uplink.inbox import CommandHandler, Inbox
 from agent.uplink.log_watch import LogWatch
@@ -32,6 +32,7 @@ from agent.uplink.receipts import ReceiptDesk
 from agent.uplink.state import Clock, UplinkState
 from agent.uplink.statements import StatementLoop
 from agent.uplink.tus import TusClient
+from agent.uplink.uploading import Uploading
 from agent.uplink.workers import Circumstances, Workers
 from protocol.digest import Digest
 from protocol.errors import ForkError, ProtocolError
@@ -54,7 +55,6 @@ class UplinkSettings:
     evidence: Path
     """Folder for contradictions of the log."""
     upload_slots: int = 4
-    asking_slots: int = 4
     backoff: Backoff = Backoff()  # noqa: RUF009 - frozen
 
 
@@ -144,44 +144,35 @@ class Uplink:
         )
 
     def _make_workers(self, gate: Gate) -> None:
-        settings = self._settings
-        asking = self._make_asking()
+        shared = Circumstances(
+            gate=gate,
+            backoff=self._settings.backoff,
+            state=self.state,
+            random=self._random,
+            halted=lambda: self.watch.halted,
+        )
+        self._asking = self._make_asking(shared)
         uploading = Uploading(
             journal=self._journal,
             transitions=self._transitions,
             tus=self._tus,
             early=self.early,
-            asking=asking,
+            receipts=self._asking,
             uploaded=self._uploaded,
             state=self.state,
             now=self._now,
         )
-        shared = Circumstances(
-            gate=gate,
-            backoff=settings.backoff,
-            state=self.state,
-            random=self._random,
-            halted=lambda: self.watch.halted,
-        )
         self._uploads = Workers(
             name="upload",
-            slots=settings.upload_slots,
+            slots=self._settings.upload_slots,
             bell=self._bells.deliveries,
-            fetch=partial(self._journal.open_deliveries, uploaded=False),
+            fetch=uploading.fetch,
             act=uploading.act,
-            shared=shared,
-        )
-        self._questions = Workers(
-            name="receipt",
-            slots=settings.asking_slots,
-            bell=self._uploaded,
-            fetch=asking.fetch,
-            act=asking.act,
             shared=shared,
         )
         self._receipts.on_settled = self._forget
 
-    def _make_asking(self) -> Asking:
+    def _make_asking(self, shared: Circumstances) -> Asking:
         return Asking(
             journal=self._journal,
             transitions=self._transitions,
@@ -190,9 +181,8 @@ class Uplink:
             receipts=self._receipts,
             admissions=self._admissions,
             bells=self._bells,
-            state=self.state,
-            backoff=self._settings.backoff,
-            random=self._random,
+            uploaded=self._uploaded,
+            shared=shared,
             pushed=lambda: self._broker is not None and self._broker.connected,
         )
 
@@ -202,7 +192,7 @@ class Uplink:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._statements.run(), name="statements")
                 tasks.create_task(self._uploads.run(), name="uploads")
-                tasks.create_task(self._questions.run(), name="receipts")
+                tasks.create_task(self._asking.run(), name="receipts")
                 tasks.create_task(self.early.run(), name="early uploads")
                 tasks.create_task(self._witness(), name="witness")
                 if self._inbox is not None and self._broker is not None:
@@ -212,9 +202,10 @@ class Uplink:
             await self._transitions.close()
             await self._receipts.close()
 
-    def _forget(self, statement: Digest) -> None:
-        self._uploads.forget(statement)
-        self._questions.forget(statement)
+    def _forget(self, statements: Sequence[Digest]) -> None:
+        for statement in statements:
+            self._uploads.forget(str(statement))
+        self._asking.forget(statements)
         self._bells.receipts.ring()
 
     def _remember_newest(self) -> None:
@@ -224,7 +215,7 @@ class Uplink:
 
     def _look_up(self) -> None:
         self._uploads.retry_all()
-        self._questions.retry_all()
+        self._asking.retry_all()
 
     async def _notice_reconnections(self, broker: Broker) -> None:
         """The broker lives with the collector: when it is back, everything is worth another try."""

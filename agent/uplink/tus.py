@@ -8,13 +8,9 @@ same address goes on from the collector's offset. A finished upload proves nothi
 from __future__ import annotations
 
 import asyncio
-import errno
-import mmap
-import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final, Protocol
 
 from yarl import URL
@@ -30,6 +26,7 @@ from agent.uplink.errors import (
     UploadStuckError,
 )
 from agent.uplink.line import Line
+from agent.uplink.sources import OpenSource
 from protocol.digest import Digest
 from protocol.errors import ProtocolError
 from protocol.upload import (
@@ -49,17 +46,17 @@ from protocol.upload import (
 from protocol.upload_client import NextStep, Step, decide_after
 from protocol.upload_errors import UploadDigestError
 
-PIECE_BYTES: Final = 1024 * 1024
-"""One read. Direct reads gain nothing above it, memory stays flat."""
-
-_BLOCK_BYTES: Final = 4096
-"""Direct reads begin and end at multiples of it on every common disk."""
-
 MAX_PART_BYTES: Final = 256 * 1024 * 1024
 """One PATCH: after each the collector confirms durable bytes, which is what the bay display shows."""
 
 SMALL_BYTES: Final = 4 * 1024 * 1024
 """Files up to this size travel inside the creation request: one round trip, and little to send again if it is cut."""
+
+_SMALL_PIECE_BYTES: Final = 256 * 1024
+"""Of those, handed over at once: each piece has its own time to leave."""
+
+_TELL_EVERY_BYTES: Final = 1024 * 1024
+"""Progress is for people: waking the loop for each photograph would cost more than sending it."""
 
 GROWING_PART_BYTES: Final = 8 * 1024 * 1024
 """Least part taken from a file still being read, so that a slow recorder does not cause thousands of requests."""
@@ -69,27 +66,22 @@ MAX_FRUITLESS_STEPS: Final = 6
 
 
 class Source(Protocol):
-    """A file to send. ``wait_beyond`` returns how many bytes are readable once that is more than ``offset_bytes`` or
-    no more will come; it raises AgentError when the file will never be whole."""
+    """Bytes to send. ``wait_beyond`` returns how many are readable once that is more than ``offset_bytes`` or no more
+    will come; it raises AgentError when the whole will never be there. ``is_whole``: it is there already."""
 
     @property
-    def path(self) -> Path: ...
+    def name(self) -> str: ...
 
     @property
     def size_bytes(self) -> int: ...
 
+    @property
+    def is_whole(self) -> bool: ...
+
     async def wait_beyond(self, offset_bytes: int) -> int: ...
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WholeFile:
-    """A finished file of the spool."""
-
-    path: Path
-    size_bytes: int
-
-    async def wait_beyond(self, offset_bytes: int) -> int:
-        return self.size_bytes
+    def open(self) -> OpenSource:
+        """Called once for each upload. Cannot fail: nothing is opened before it is read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,7 +137,7 @@ class TusClient:
         UploadDivergedError (``order.digest`` is not what arrived; that upload is forgotten); SourceError, and what
         ``source.wait_beyond`` raises; CollectorAnswerError.
         """
-        with _Reader(source) as reader, closing(self._collector.open_line()) as line:
+        with closing(source.open()) as reader, closing(self._collector.open_line()) as line:
             run = _Run(self._collector, self._path, source, reader, line, order, keep_url, note_progress)
             return await run.to_the_end(url)
 
@@ -170,7 +162,7 @@ class _Run:
         collector: CollectorClient,
         path: str,
         source: Source,
-        reader: _Reader,
+        reader: OpenSource,
         line: Line,
         order: UploadOrder,
         keep_url: UrlKeeper,
@@ -260,7 +252,7 @@ class _Run:
             UPLOAD_LENGTH: str(size),
             UPLOAD_METADATA: self._order.metadata(),
         }
-        at_once = 0 < size <= SMALL_BYTES and isinstance(self._source, WholeFile)
+        at_once = 0 < size <= SMALL_BYTES and self._source.is_whole
         if at_once:
             headers |= {CONTENT_TYPE: PART_CONTENT_TYPE, CONTENT_LENGTH: str(size)}
         body = self._small(size) if at_once else None
@@ -284,80 +276,31 @@ class _Run:
 
     def _told(self, start: int, end: int) -> Iterator[memoryview]:
         """The part's pieces, in the line's thread; progress is told on the loop."""
+        told = start
         for piece in self._reader.pieces(start, end):
             yield piece
             start += len(piece)
-            self._loop.call_soon_threadsafe(self._note_progress, start)
+            if start - told >= _TELL_EVERY_BYTES or start == end:
+                told = start
+                self._loop.call_soon_threadsafe(self._note_progress, start)
 
     async def _part_end(self, start: int) -> int:
         size = self._source.size_bytes
         wanted = min(start + GROWING_PART_BYTES, size)
         available = min(await self._source.wait_beyond(wanted - 1), size)
         if available <= start:
-            raise SourceError(f"{self._source.path.name} ends at byte {available}, not at {size}")
+            raise SourceError(f"{self._source.name} ends at byte {available}, not at {size}")
         return min(available, start + MAX_PART_BYTES)
 
     async def _small(self, size: int) -> AsyncGenerator[bytes]:
         """A small file's bytes. They are copies: a transport keeps a reference to what it could not send at once,
         and a buffer filled again underneath it would change the bytes on the wire."""
-        start = 0
-        while start < size:
-            piece = await asyncio.to_thread(self._reader.copy, start, size)
-            start += len(piece)
-            yield piece
+        whole = await asyncio.to_thread(self._copy, size)
+        for start in range(0, size, _SMALL_PIECE_BYTES):
+            yield whole[start : start + _SMALL_PIECE_BYTES]
 
-
-class _Reader:
-    """Reads the source past the page cache, where the file system knows how: nobody needs those pages again, and
-    the cache would cost more than the disk. One thread at a time."""
-
-    def __init__(self, source: Source) -> None:
-        self._source = source
-        self._file = -1
-        self._buffer: memoryview | None = None
-
-    def __enter__(self) -> _Reader:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
-
-    def pieces(self, start: int, end: int) -> Iterator[memoryview]:
-        """The bytes from ``start`` to ``end``, in one buffer that is used again and again. Raises SourceError."""
-        while start < end:
-            piece = self._read(start, end)
-            if not piece:
-                raise SourceError(f"{self._source.path.name} ends at byte {start}, before its size")
-            yield piece
-            start += len(piece)
-
-    def copy(self, start: int, end: int) -> bytes:
-        """The first piece of these bytes. Raises SourceError."""
-        return bytes(next(self.pieces(start, end)))
-
-    def _read(self, start: int, end: int) -> memoryview:
-        """Direct reads begin and end at whole blocks, also where the upload goes on in the middle of one."""
-        before = start % _BLOCK_BYTES
-        try:
-            if self._file < 0:
-                self._file = _open_direct(self._source.path)
-            if self._buffer is None:
-                self._buffer = memoryview(mmap.mmap(-1, PIECE_BYTES))
-            got = os.preadv(self._file, [self._buffer], start - before)
-        except OSError as error:
-            raise SourceError(f"{self._source.path.name} cannot be read: {error.strerror}") from error
-        return self._buffer[before : min(got, before + end - start)]
-
-
-def _open_direct(path: Path) -> int:
-    try:
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECT)
-    except OSError as error:
-        if error.errno != errno.EINVAL:  # EINVAL: this file system has no direct reads
-            raise
-    return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    def _copy(self, size: int) -> bytes:
+        return b"".join(map(bytes, self._reader.pieces(0, size)))
 
 
 async def _terminate(collector: CollectorClient, url: URL) -> None:

@@ -1,7 +1,7 @@
-"""Bounded workers over journal rows: what both halves of the delivery loop have in common.
+"""Bounded workers over the shipments of the journal.
 
-Rows come from the journal each time, so nothing is lost with the process; in memory is only when a row that failed
-may be tried again. Each row has at most one worker. A failure that is the collector's own closes the gate for all.
+They come from the journal each time, so nothing is lost with the process; in memory is only when one that failed may
+be tried again. Each has at most one worker. A failure that is the collector's own closes the gate for all.
 """
 
 from __future__ import annotations
@@ -9,23 +9,22 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from typing import Final
 
 from agent.core.retry import Backoff, Report, decide_retry
-from agent.core.uplink import Choice, choose_deliveries
+from agent.core.uplink import Choice, choose_shipments
 from agent.doorbells import Doorbell
 from agent.errors import AgentError
 from agent.spool.errors import JournalError
-from agent.spool.records import Delivery
+from agent.spool.records import Shipment
 from agent.uplink.patience import Gate, Random, failure_of, rang_or_ended
 from agent.uplink.state import UplinkState
-from protocol.digest import Digest
 from protocol.errors import ForkError
 
-WINDOW: Final = 256
-"""Rows looked at together: more than any number of slots, small in memory."""
+WINDOW: Final = 1024
+"""Deliveries looked at together: enough for the bundles that may be opened, small in memory."""
 
 PERIOD_S: Final = 30.0
 """Look at the journal at least so often, bell or not."""
@@ -35,11 +34,12 @@ REFRESH_S: Final = 0.05
 
 _log = logging.getLogger(__name__)
 
-Fetch = Callable[[int], list[Delivery]]
-"""Open rows from the journal, in order, at most so many; called in a thread."""
+Fetch = Callable[[int, Collection[str]], list[Shipment]]
+"""What is to be sent, in order, made of at most so many deliveries; the keys of what is being sent are given. Called in
+a thread."""
 
-Act = Callable[[Delivery, int], Awaitable[float | None]]
-"""Work on a row for the n-th time in a row: None when it is done with, or seconds until it wants another turn."""
+Act = Callable[[Shipment], Awaitable[None]]
+"""Send it. Returns when nothing is left to do for it, or when it is to be regrouped."""
 
 
 @dataclass(slots=True)
@@ -62,7 +62,7 @@ class Circumstances:
 
 
 class Workers:
-    """Starts up to ``slots`` tasks, named after ``name`` and the row's digest."""
+    """Starts up to ``slots`` tasks, named after ``name`` and what they send."""
 
     def __init__(
         self, *, name: str, slots: int, bell: Doorbell, fetch: Fetch, act: Act, shared: Circumstances
@@ -73,21 +73,21 @@ class Workers:
         self._fetch = fetch
         self._act = act
         self._shared = shared
-        self._busy: dict[Digest, asyncio.Task[None]] = {}
-        self._turns: dict[Digest, _Turns] = {}
-        self._rows: dict[Digest, Delivery] = {}
+        self._busy: dict[str, asyncio.Task[None]] = {}
+        self._turns: dict[str, _Turns] = {}
+        self._rows: dict[str, Shipment] = {}
         self._fetched_at = float("-inf")
 
-    def forget(self, statement: Digest) -> None:
-        """The row is settled: whatever is being done for it has become pointless."""
-        self._rows.pop(statement, None)
-        self._turns.pop(statement, None)
-        task = self._busy.get(statement)
+    def forget(self, key: str) -> None:
+        """It is settled: whatever is being done for it has become pointless."""
+        self._rows.pop(key, None)
+        self._turns.pop(key, None)
+        task = self._busy.get(key)
         if task is not None and task is not asyncio.current_task():
             task.cancel()
 
     def retry_all(self) -> None:
-        """Every row may be tried at once again."""
+        """Everything may be tried at once again."""
         self._turns.clear()
         self._shared.gate.hurry()
         self._bell.ring()
@@ -122,60 +122,58 @@ class Workers:
         if not choice.start or (rang and fresh_s <= 0):
             await self._refresh()
             choice = self._choose(free)
-        for row in choice.start:
-            self._start(tasks, row)
+        for shipment in choice.start:
+            self._start(tasks, shipment)
         return choice.wait_s
 
     def _choose(self, free: int) -> Choice:
-        return choose_deliveries(
+        return choose_shipments(
             list(self._rows.values()),
             busy=self._busy.keys(),
-            due_s={statement: turns.due_s for statement, turns in self._turns.items()},
+            due_s={key: turns.due_s for key, turns in self._turns.items()},
             now_s=time.monotonic(),
             free=free,
             period_s=PERIOD_S,
         )
 
     async def _refresh(self) -> None:
-        rows = await asyncio.to_thread(self._fetch, WINDOW)
+        shipments = await asyncio.to_thread(self._fetch, WINDOW, frozenset(self._busy))
         self._fetched_at = time.monotonic()
-        self._rows = {row.statement: row for row in rows}
-        self._turns = {key: turns for key, turns in self._turns.items() if key in self._rows}
+        self._rows = {shipment.key: shipment for shipment in shipments}
+        known = self._rows.keys() | self._busy.keys()
+        self._turns = {key: turns for key, turns in self._turns.items() if key in known}
 
-    def _start(self, tasks: asyncio.TaskGroup, row: Delivery) -> None:
-        task = tasks.create_task(self._work(row), name=f"{self._name} {row.digest.hex[:12]}")
-        self._busy[row.statement] = task
-        task.add_done_callback(lambda _: self._end(row.statement))
+    def _start(self, tasks: asyncio.TaskGroup, shipment: Shipment) -> None:
+        task = tasks.create_task(self._work(shipment), name=f"{self._name} {shipment.key[-64:][:12]}")
+        self._busy[shipment.key] = task
+        task.add_done_callback(lambda _: self._end(shipment.key))
 
-    def _end(self, statement: Digest) -> None:
-        self._busy.pop(statement, None)
+    def _end(self, key: str) -> None:
+        self._busy.pop(key, None)
 
-    async def _work(self, row: Delivery) -> None:
-        turns = self._turns.setdefault(row.statement, _Turns())
+    async def _work(self, shipment: Shipment) -> None:
+        turns = self._turns.setdefault(shipment.key, _Turns())
         turns.taken += 1
         try:
-            wait_s = await self._act(row, turns.taken)
+            await self._act(shipment)
         except ForkError:
             return  # the watch has raised the alarm and halts this loop
         except JournalError:
             raise  # nothing can be relied on any more: the service ends
         except AgentError as error:
-            self._note_failure(row, turns, error)
+            self._note_failure(shipment, turns, error)
             return
         self._shared.gate.note_answer()
-        if wait_s is None:
-            self._rows.pop(row.statement, None)
-            self._turns.pop(row.statement, None)
-        else:
-            turns.due_s = time.monotonic() + wait_s
+        self._rows.pop(shipment.key, None)
+        self._turns.pop(shipment.key, None)
 
-    def _note_failure(self, row: Delivery, turns: _Turns, error: AgentError) -> None:
+    def _note_failure(self, shipment: Shipment, turns: _Turns, error: AgentError) -> None:
         failure, shared = failure_of(error), self._shared
         _log.info(
             "delivery-failed",
             extra={
                 "task": self._name,
-                "digest": str(row.digest),
+                "shipment": shipment.key,
                 "code": failure.code,
                 "detail": failure.detail,
             },
@@ -187,4 +185,4 @@ class Workers:
         verdict = decide_retry(failure, attempt=turns.taken, unit=shared.random(), backoff=shared.backoff)
         turns.due_s = time.monotonic() + verdict.delay_s
         if isinstance(verdict, Report):
-            shared.state.report(failure.code, failure.detail, row.statement)
+            shared.state.report(failure.code, failure.detail, shipment.deliveries[0].statement)

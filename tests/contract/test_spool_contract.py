@@ -169,13 +169,14 @@ def test_blobs_on_disk_are_read_only_and_named_by_their_digest(tmp_path: Path) -
     assert spool.path(Purpose.LISTING, Digest.of(b"")).stat().st_mode & 0o777 == 0o440
 
 
-def test_a_second_receipt_replaces_the_first(tmp_path: Path) -> None:
-    spool = DirectorySpool(tmp_path / "spool")
-    statement = Digest.of(b"statement")
-    spool.put_receipts([(statement, b"one")])
-    spool.put_receipts([(statement, b"two")])
-    assert spool.receipt_path(statement).read_bytes() == b"two"
-    assert spool.receipt(statement) == b"two"
+def test_receipts_are_read_where_they_were_put(bench: Bench) -> None:
+    spool = bench.spool
+    places = [
+        *spool.put_receipts([b"one", b"four"]),
+        *spool.put_receipts([b""]),
+        *spool.put_receipts([b"two"]),
+    ]
+    assert [spool.read_receipt(place) for place in places] == [b"one", b"four", b"", b"two"]
 
 
 @pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="needs a tmpfs, which refuses direct writes")

@@ -69,7 +69,9 @@ class Progress:
                 0,
             ),
             "log entries": site.collector.log_size,
-            "receipts": lambda: len(list((self._spool / "receipts").glob("*/*.json"))),
+            "receipts": lambda: sum(
+                path.read_bytes().count(b"\n") for path in (self._spool / "receipts").glob("*.jsonl")
+            ),
         }
 
     def reached(self, moment: Moment) -> bool:

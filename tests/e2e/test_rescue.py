@@ -34,7 +34,7 @@ class DeadStation:
         site.station.start()
         receipts = site.station.folder / "spool/receipts"
         bays = [site.station.dock(first)]
-        wait_until(lambda: any(receipts.glob("*/*.json")), "a first receipt", watch=site.children)
+        wait_until(lambda: any(receipts.glob("*.jsonl")), "a first receipt", watch=site.children)
         site.collector.child.end(signal.SIGKILL)
         bays.append(site.station.dock(second))
         for bay in bays:

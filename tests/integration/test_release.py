@@ -17,6 +17,7 @@ from agent.core.release import ReleaseSettings
 from agent.release import announcing
 from agent.spool.journal import Journal
 from protocol.digest import Digest
+from protocol.receipt import Receipt
 from protocol.statements import Inventory, Manifest, Released, ReleaseIntent
 from tests.support.lossy_spool import LossySpool
 from tests.support.memory_volume import MemoryVolume
@@ -170,8 +171,7 @@ async def test_a_damaged_receipt_erases_nothing(journal: Journal, spool: LossySp
     centre.silent.add("release-intent")
     async with released_by(volume, release_tools(journal, centre), centre, spool) as (_, tile):
         await tile.reached({BayState.RELEASABLE})
-        for statement, receipt in list(spool.receipts.items()):
-            spool.receipts[statement] = receipt.replace(b"index", b"index 1", 1)
+        spool.receipts[:] = [receipt.replace(b"index", b"index 1", 1) for receipt in spool.receipts]
         centre.silent.clear()
         await tile.reached(AT_REST)
         assert (tile.state, tile.status(journal).problem_code) == (
@@ -190,7 +190,8 @@ async def test_a_receipt_of_another_file_is_no_receipt(
     async with released_by(volume, release_tools(journal, centre), centre, spool) as (_, tile):
         await tile.reached({BayState.RELEASABLE})
         one, other = (name for name, said in statements(journal) if isinstance(said, Manifest))
-        spool.receipts[one] = spool.receipts[other]
+        places = {Receipt.from_bytes(kept).statement: place for place, kept in enumerate(spool.receipts)}
+        spool.receipts[places[one]] = spool.receipts[places[other]]
         centre.silent.clear()
         await tile.reached(AT_REST)
         assert (tile.state, tile.status(journal).problem_code) == (

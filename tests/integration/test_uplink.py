@@ -125,7 +125,9 @@ class Station:
         return not self.journal.open_deliveries(1)
 
     def receipt(self, statement: Digest) -> Receipt:
-        return Receipt.from_bytes(self.spool.receipt_path(statement).read_bytes())
+        receipt = self.journal.receipt(statement)
+        assert receipt is not None
+        return Receipt.from_bytes(receipt)
 
 
 @dataclass

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 
-from agent.uplink.answers import RECEIPT_PENDING, Timeouts
+from agent.uplink.answers import Timeouts
 from agent.uplink.collector_http import CollectorClient
 from agent.uplink.errors import CollectorAnswerError, CollectorAwayError, CollectorProblemError
 from protocol.digest import Digest
@@ -53,12 +53,19 @@ PROBLEM = "Content-Type: application/problem+json"
 
 
 async def test_problem_details_become_a_typed_error() -> None:
-    body = b'{"code":"receipt-pending","detail":"not stored yet","retryable":true}'
-    async with answering(http("404 Not Found", body, PROBLEM, "Retry-After: 7")) as client:
+    body = b'{"code":"log-stalled","detail":"the disk is full","retryable":true}'
+    async with answering(http("507 Insufficient Storage", body, PROBLEM, "Retry-After: 7")) as client:
         with pytest.raises(CollectorProblemError) as caught:
-            await client.fetch_receipt(STATEMENT)
+            await client.fetch_receipts([STATEMENT])
     error = caught.value
-    assert (error.problem, error.can_retry, error.retry_after_s) == (RECEIPT_PENDING, True, 7.0)
+    assert (error.problem, error.can_retry, error.retry_after_s) == ("log-stalled", True, 7.0)
+
+
+async def test_collector_that_knows_no_question_for_many_is_asked_for_one() -> None:
+    body = b'{"code":"receipt-pending","detail":"not stored yet","retryable":true}'
+    async with answering(http("404 Not Found", body, PROBLEM)) as client:
+        answer = await client.fetch_receipts([STATEMENT])
+    assert (answer.receipts, answer.unknown) == ({}, [])
 
 
 @pytest.mark.parametrize(
@@ -78,7 +85,7 @@ async def test_any_other_status_is_a_problem_by_its_number(
 ) -> None:
     async with answering(http(status, body, *headers)) as client:
         with pytest.raises(CollectorProblemError) as caught:
-            await client.fetch_receipt(STATEMENT)
+            await client.fetch_receipts([STATEMENT])
     assert caught.value.can_retry is can_retry
 
 
@@ -86,27 +93,27 @@ async def test_any_other_status_is_a_problem_by_its_number(
 async def test_retry_after_that_is_no_number_of_seconds_is_ignored(after: str) -> None:
     async with answering(http("503 Busy", b"", f"Retry-After: {after}")) as client:
         with pytest.raises(CollectorProblemError) as caught:
-            await client.fetch_receipt(STATEMENT)
+            await client.fetch_receipts([STATEMENT])
     assert caught.value.retry_after_s is None
 
 
 async def test_endless_answer_is_given_up() -> None:
     async with answering(http("200 OK", b"x" * 2_000_000)) as client:
-        with pytest.raises(CollectorAnswerError):
-            await client.fetch_receipt(STATEMENT)
+        with pytest.raises(CollectorAnswerError, match="more than"):
+            await client.fetch_consistency(1, 2)
 
 
 @pytest.mark.parametrize("raw", [b"", b"\x00\x01\x02", b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nshort"])
 async def test_answer_that_is_no_http_counts_as_no_answer(raw: bytes) -> None:
     async with answering(raw) as client:
         with pytest.raises(CollectorAwayError):
-            await client.fetch_receipt(STATEMENT)
+            await client.fetch_receipts([STATEMENT])
 
 
 async def test_silence_ends() -> None:
     async with answering(b"", hang=True) as client:
         with pytest.raises(CollectorAwayError):
-            await client.fetch_receipt(STATEMENT)
+            await client.fetch_receipts([STATEMENT])
 
 
 async def test_nobody_there_is_an_error() -> None:
@@ -143,7 +150,7 @@ async def test_consistency_proof_is_read() -> None:
 
 async def test_client_that_is_not_open_says_so() -> None:
     with pytest.raises(RuntimeError, match="not open"):
-        await CollectorClient("http://127.0.0.1:9").fetch_receipt(STATEMENT)
+        await CollectorClient("http://127.0.0.1:9").fetch_receipts([STATEMENT])
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,8 @@ from agent.uplink.errors import (
     UploadDivergedError,
     UploadStuckError,
 )
-from agent.uplink.tus import Source, TusClient, Uploaded, UploadOrder, WholeFile
+from agent.uplink.sources import WholeFile
+from agent.uplink.tus import Source, TusClient, Uploaded, UploadOrder
 from collector.errors import StorageFullError
 from protocol.digest import Digest
 from tests.support.proxy import Fault, FaultyProxy, How

@@ -18,7 +18,8 @@ import pytest
 
 from agent.uplink.answers import Timeouts
 from agent.uplink.collector_http import CollectorClient
-from agent.uplink.tus import TusClient, Uploaded, UploadOrder, WholeFile
+from agent.uplink.sources import WholeFile
+from agent.uplink.tus import TusClient, Uploaded, UploadOrder
 from protocol.digest import Digest
 from tests.support.proxy import Fault, FaultyProxy, How
 

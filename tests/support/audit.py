@@ -204,11 +204,12 @@ def audit_site(site: Site, docked: Counter[tuple[str, str]]) -> Auditor:
         tally = auditor.tally(said, inventory)
         assert tally.listed == tally.stored + tally.excluded, tally
     log_arguments = ("--log-key", config.log_dir / "vkey", "--log", config.log_dir)
+    receipts = site.station.write_receipts()
     verify_all(
         (
             auditor.object_path(agency, folder, digest),
             "--receipt",
-            site.station.receipt_path(statement.hex),
+            receipts / f"{statement.hex}.json",
             *log_arguments,
         )
         for statement, (agency, folder, digest) in auditor.promises().items()

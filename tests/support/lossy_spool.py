@@ -13,7 +13,7 @@ from pathlib import Path
 
 from agent.spool.errors import SpoolError, SpoolFullError
 from agent.spool.files import BLOCK_BYTES, Publication
-from agent.spool.records import Purpose
+from agent.spool.records import Purpose, ReceiptPlace
 from protocol.digest import Digest
 
 
@@ -100,7 +100,7 @@ class LossySpool:
         self.damages_next_sync = False
         self._partials: dict[str, _File] = {}
         self._blobs: dict[tuple[Purpose, Digest], bytes] = {}
-        self.receipts: dict[Digest, bytes] = {}
+        self.receipts: list[bytes] = []
 
     def cut_power(self) -> None:
         """Only what is durable is left, and the machine is on again."""
@@ -158,14 +158,15 @@ class LossySpool:
         self._blobs.pop((purpose, digest), None)
         self.switch.pass_through()
 
-    def put_receipts(self, receipts: Sequence[tuple[Digest, bytes]]) -> None:
+    def put_receipts(self, receipts: Sequence[bytes]) -> Sequence[ReceiptPlace]:
         self.switch.pass_through()
-        self.receipts.update(receipts)
+        first = len(self.receipts)
+        self.receipts.extend(receipts)
         self.switch.pass_through()
+        return [ReceiptPlace(1, first + number, len(body)) for number, body in enumerate(receipts)]
 
-    def receipt(self, statement: Digest) -> bytes | None:
-        self.switch.pass_through()
-        return self.receipts.get(statement)
+    def read_receipt(self, place: ReceiptPlace) -> bytes:
+        return self.receipts[place.offset]
 
     def free_bytes(self) -> int:
         held = sum(len(file.shown) for file in self._partials.values())

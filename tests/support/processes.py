@@ -269,8 +269,11 @@ class StationHost:
         states = {bay["bay"]: bay["state"] for bay in status.get("bays", [])}
         return bool(status.get("idle")) and all(states.get(bay) == "done" for bay in self.bays)
 
-    def receipt_path(self, statement_hex: str) -> Path:
-        return self.folder / "spool" / "receipts" / statement_hex[:2] / f"{statement_hex}.json"
+    def write_receipts(self) -> Path:
+        """The folder with every kept receipt as ``<statement hex>.json``."""
+        folder = self.folder / "receipts"
+        call("zhilu-agent", "receipts", "--data", str(self.folder), "--out", str(folder))
+        return folder
 
 
 class Site:

@@ -7,6 +7,7 @@ is given a line to a broker, over MQTT. Everything it signs can be verified; on 
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -195,8 +196,19 @@ class TinyCollector:
             raise MalformedError("the request is not understood")
         return web.Response(body=self.admit([envelope.to_bytes() for envelope in envelopes]))
 
-    async def _get_receipt(self, request: web.Request) -> web.Response:
-        return web.Response(body=self.receipt(Digest.parse(request.match_info["statement"])))
+    async def _post_receipts(self, request: web.Request) -> web.Response:
+        body = parse_json(await request.read(), max_bytes=MAX_MESSAGE_BYTES, what="body")
+        receipts: dict[str, object] = {}
+        pending, unknown = [], []
+        for name in map(str, Fields(body, "body").items("statements", max_items=256)):
+            try:
+                receipts[name] = json.loads(self.receipt(Digest.parse(name)))
+            except PendingError:
+                pending.append(name)
+            except UnknownError:
+                unknown.append(name)
+        answer = {"receipts": receipts, "pending": pending, "unknown": unknown}
+        return web.json_response(answer)
 
     async def _get_consistency(self, request: web.Request) -> web.Response:
         old, new = int(request.query["from"]), int(request.query["to"])
@@ -210,7 +222,7 @@ class TinyCollector:
         """Everything over HTTP on a free loopback port, uploads staged below ``folder``."""
         app = web.Application(middlewares=[problems_middleware])
         app.router.add_post("/api/v1/statements", self._post_statements)
-        app.router.add_get("/api/v1/receipts/{statement}", self._get_receipt)
+        app.router.add_post("/api/v1/receipts", self._post_receipts)
         app.router.add_get("/api/v1/log/consistency", self._get_consistency)
         add_tus_routes(app, UploadService(Staging(PosixFiles(), folder), self, now=lambda: NOW))
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=5)

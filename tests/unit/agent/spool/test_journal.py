@@ -326,7 +326,14 @@ def test_deliveries_come_by_priority_then_age_and_leave_with_their_receipt(bench
     journal = bench.reopen()
     assert [delivery.statement for delivery in journal.open_deliveries(10)] == [inventory]
     assert journal.last_checkpoint() == b"note 2"
-    assert bench.spool.receipts == {second: b"receipt", first: b"other"}
+    assert [journal.receipt(statement) for statement in (second, first, inventory)] == [
+        b"receipt",
+        b"other",
+        None,
+    ]
+    assert journal.receipted_statements() == sorted([first, second])
+    assert journal.receipted_statements_of(first) == [first]
+    assert journal.receipted_statements_of(Digest.of(b"plain")) == [first]
     assert journal.accounting(VISIT.visit).stored == 2
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from agent.core.retry import Backoff, Failure, Report, TryAgain, decide_retry
 from agent.core.uplink import (
     ASK_FIRST_BYTES,
+    MANY_RECEIPTS,
     MAX_BATCH_BYTES,
     MAX_BATCH_STATEMENTS,
     PUSH_GRACE_S,
@@ -19,14 +20,14 @@ from agent.core.uplink import (
     StatementPace,
     StatementPlan,
     Ways,
-    choose_deliveries,
+    choose_shipments,
     decide_pending,
     plan_statements,
     should_ask_first,
     split_batches,
 )
 from agent.core.witness import Relation, compare_checkpoints
-from agent.spool.records import Delivery, OutboxRow, Purpose
+from agent.spool.records import Delivery, OutboxRow, Purpose, Shipment
 from protocol.checkpoint import Checkpoint
 from protocol.digest import Digest
 from protocol.merkle import EMPTY_ROOT
@@ -161,16 +162,20 @@ def delivery(
     )
 
 
-def test_deliveries_start_in_the_journals_order_as_slots_allow() -> None:
-    rows = [delivery(n) for n in range(5)]
-    choice = choose_deliveries(rows, busy={rows[0].statement}, due_s={}, now_s=10, free=2, period_s=30)
+def shipment(number: int) -> Shipment:
+    return Shipment(deliveries=(delivery(number),))
+
+
+def test_shipments_start_in_the_journals_order_as_slots_allow() -> None:
+    rows = [shipment(n) for n in range(5)]
+    choice = choose_shipments(rows, busy={rows[0].key}, due_s={}, now_s=10, free=2, period_s=30)
     assert choice.start == (rows[1], rows[2])
 
 
-def test_delivery_that_failed_waits_its_turn_and_lets_others_pass() -> None:
-    first, second = delivery(1), delivery(2)
-    choice = choose_deliveries(
-        [first, second], busy=(), due_s={first.statement: 12.5}, now_s=10, free=2, period_s=30
+def test_shipment_that_failed_waits_its_turn_and_lets_others_pass() -> None:
+    first, second = shipment(1), shipment(2)
+    choice = choose_shipments(
+        [first, second], busy=(), due_s={first.key: 12.5}, now_s=10, free=2, period_s=30
     )
     assert (choice.start, choice.wait_s) == ((second,), 2.5)
 
@@ -189,13 +194,18 @@ def test_only_a_large_announced_untouched_blob_is_asked_about_first(known: Deliv
 
 
 def test_question_waits_for_the_push_where_there_is_one() -> None:
-    assert decide_pending(polls=1, unit=0, backoff=BACKOFF, pushed=True).delay_s == PUSH_GRACE_S
-    assert decide_pending(polls=1, unit=0, backoff=BACKOFF, pushed=False).delay_s < PUSH_GRACE_S
+    def delay_s(*, pushed: bool, waiting: int) -> float:
+        return decide_pending(polls=1, unit=0, backoff=BACKOFF, pushed=pushed, waiting=waiting).delay_s
+
+    assert delay_s(pushed=True, waiting=MANY_RECEIPTS - 1) == PUSH_GRACE_S
+    assert delay_s(pushed=False, waiting=1) < PUSH_GRACE_S
+    assert delay_s(pushed=True, waiting=MANY_RECEIPTS) < PUSH_GRACE_S
 
 
 def test_staging_is_checked_now_and_then_not_every_time() -> None:
     checks = [
-        decide_pending(polls=n, unit=0, backoff=BACKOFF, pushed=True).check_staging for n in range(1, 13)
+        decide_pending(polls=n, unit=0, backoff=BACKOFF, pushed=True, waiting=1).check_staging
+        for n in range(1, 13)
     ]
     assert sum(checks) == 12 // STAGING_CHECK_POLLS
 

@@ -1,0 +1,94 @@
+"""Shipments: which deliveries travel together, so that a restart sends the same bytes to the same address."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Final
+
+from agent.core.shipping import may_be_bundled, plan_groups
+from agent.spool.database import Row
+from agent.spool.deliveries import OPEN_DELIVERIES, Deliveries
+from agent.spool.records import Delivery, Shipment
+from protocol.times import format_time
+
+OPEN_BUNDLES: Final = 0
+"""Bundles under way at a time: one is sent while the collector settles the other. More would only be smaller."""
+
+_LOOSE: Final = " AND d.uploaded_at IS NULL AND d.bundle IS NULL ORDER BY d.priority, d.created_at LIMIT ?"
+
+_MEMBERS: Final = """
+SELECT d.*, b.upload_url AS sent_to, s.outcome IS 'admitted' AS admitted
+FROM deliveries AS d JOIN statements AS s USING (statement) JOIN bundles AS b USING (bundle)
+WHERE d.bundle = ? ORDER BY d.purpose, d.digest, d.statement
+"""
+
+
+class Shipments(Deliveries):
+    """Open shipments, most urgent first."""
+
+    def take_shipments(
+        self, limit: int, now: datetime, *, bundling: bool = True, under_way: Collection[str] = ()
+    ) -> list[Shipment]:
+        """What is to be sent: bundles begun before, and what is loose, in bundles of its own as far as they may be
+        opened now. A bundle is journalled before anybody sends it. Small blobs that no bundle may be opened for wait
+        for the next look. ``under_way`` are the keys of shipments somebody is sending: none of them is regrouped."""
+        bundling = bundling and OPEN_BUNDLES > 0
+        with self.transaction():
+            begun = [self._bundle(row["bundle"], row["upload_url"]) for row in self._open_bundles()]
+            loose = [self._delivery(row) for row in self.all(OPEN_DELIVERIES + _LOOSE, (limit,))]
+            idle = [delivery for delivery in loose if str(delivery.statement) not in under_way]
+            groups = plan_groups(idle) if bundling else [[delivery] for delivery in idle]
+            free = OPEN_BUNDLES - len(begun)
+            taken = list(begun)
+            for group in groups:
+                if len(group) > 1 and free > 0:
+                    taken.append(self._open_bundle(group, now))
+                    free -= 1
+                elif len(group) == 1 and (free > 0 or not bundling or not may_be_bundled(group[0])):
+                    taken.append(Shipment(deliveries=(group[0],), upload_url=group[0].upload_url))
+        return sorted(taken, key=_urgency)
+
+    def _open_bundles(self) -> Sequence[Row]:
+        return self.all("SELECT bundle, upload_url FROM bundles WHERE closed_at IS NULL ORDER BY bundle")
+
+    def _bundle(self, bundle: int, upload_url: str | None) -> Shipment:
+        members = tuple(self._delivery(row) for row in self.all(_MEMBERS, (bundle,)))
+        return Shipment(deliveries=members, bundle=bundle, upload_url=upload_url)
+
+    def _open_bundle(self, group: Sequence[Delivery], now: datetime) -> Shipment:
+        self.execute(
+            "INSERT INTO bundles (agency, created_at) VALUES (?, ?)", (group[0].agency, format_time(now))
+        )
+        row = self.one("SELECT max(bundle) AS bundle FROM bundles")
+        assert row is not None, "an aggregate without a group always has a row"
+        bundle: int = row["bundle"]
+        self.execute_many(
+            "UPDATE deliveries SET bundle = ? WHERE statement = ?",
+            ((bundle, str(delivery.statement)) for delivery in group),
+        )
+        return self._bundle(bundle, None)
+
+    def note_bundle_url(self, bundle: int, url: str | None) -> None:
+        """Where the upload goes on; None after the collector has forgotten it."""
+        self.execute("UPDATE bundles SET upload_url = ? WHERE bundle = ?", (url, bundle))
+
+    def note_bundle_uploaded(self, bundle: int, now: datetime) -> None:
+        """The collector holds every member; only the receipts will say that they are stored."""
+        at = format_time(now)
+        with self.transaction():
+            self.execute("UPDATE deliveries SET uploaded_at = ? WHERE bundle = ?", (at, bundle))
+            self.execute("UPDATE bundles SET closed_at = ? WHERE bundle = ?", (at, bundle))
+
+    def dissolve_bundle(self, bundle: int, now: datetime, *, alone: bool) -> None:
+        """The bundle leads nowhere; its members are loose again. ``alone``: each by itself from now on, so that the
+        one it failed for is found."""
+        with self.transaction():
+            self.execute(
+                "UPDATE deliveries SET bundle = NULL, alone = max(alone, ?) WHERE bundle = ?", (alone, bundle)
+            )
+            self.execute("UPDATE bundles SET closed_at = ? WHERE bundle = ?", (format_time(now), bundle))
+
+
+def _urgency(shipment: Shipment) -> tuple[int, datetime]:
+    return min((delivery.priority, delivery.created_at) for delivery in shipment.deliveries)
