@@ -5,11 +5,16 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
+from protocol.canonical import Fields, parse_json
 from protocol.digest import Digest
 from protocol.ids import parse_name, parse_random_id
-from protocol.times import format_time, parse_time
-from protocol.upload import Purpose
+from protocol.times import format_time
+from protocol.upload import MAX_METADATA_CHARS, Purpose
+
+MAX_INFO_BYTES: Final = 16_384
+"""Info file: metadata of at most 4096 characters and a dozen short fields."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,21 +55,18 @@ def format_info(upload: StagedUpload) -> bytes:
 
 
 def parse_info(upload_id: str, data: bytes) -> StagedUpload:
-    """The upload with nothing counted yet. Raises ValueError, KeyError, TypeError or ProtocolError for bytes that
-    ``format_info`` did not make."""
-    fields = json.loads(data)
-    size, declared, metadata = fields["size_bytes"], fields["declared"], fields["metadata"]
-    if fields["version"] != 1 or not isinstance(size, int | None) or not isinstance(metadata, str | None):
-        raise ValueError("not an info file of this version")
+    """The upload with nothing counted yet. Raises ProtocolError for bytes that ``format_info`` did not make."""
+    fields = Fields(parse_json(data, max_bytes=MAX_INFO_BYTES, what="an info file"), "an info file")
+    fields.integer("version", minimum=1, maximum=1)
     return StagedUpload(
         upload_id=parse_random_id(upload_id, "upload id"),
-        owner=parse_name(fields["owner"], "owner"),
-        agency=parse_name(fields["agency"], "agency"),
-        purpose=Purpose(fields["purpose"]),
-        size_bytes=size,
+        owner=parse_name(fields.text("owner"), "owner"),
+        agency=parse_name(fields.text("agency"), "agency"),
+        purpose=Purpose(fields.one_of("purpose", frozenset(Purpose))),
+        size_bytes=fields.optional_integer("size_bytes"),
         offset_bytes=0,
-        declared=Digest.parse(declared) if declared is not None else None,
+        declared=None if fields.raw("declared") is None else fields.digest("declared"),
         actual=None,
-        expires_at=parse_time(fields["expires_at"]),
-        metadata=metadata,
+        expires_at=fields.time("expires_at"),
+        metadata=fields.optional_text("metadata", max_chars=MAX_METADATA_CHARS),
     )

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final
 from collector.errors import StorageError, storage_errors
 from collector.files import Files
 from collector.part_writer import PartWriter, write_all
-from collector.staged import StagedUpload, format_info, parse_info
+from collector.staged import MAX_INFO_BYTES, StagedUpload, format_info, parse_info
 from protocol.digest import Digest
 from protocol.errors import ProtocolError
 from protocol.upload import Checksum, Creation
@@ -38,9 +38,6 @@ MAX_REMEMBERED: Final = 4096
 
 RENEWAL: Final = timedelta(days=1)
 """A moved expiry is written down when it moved by this much: not one more sync for every part."""
-
-MAX_INFO_BYTES: Final = 16_384
-"""Info file: metadata of at most 4096 characters and a dozen short fields."""
 
 
 @dataclass(slots=True)
@@ -245,7 +242,7 @@ class Staging:
         info = self._folder / f"{upload_id}.json"
         try:
             upload = parse_info(upload_id, self._files.read(info, 0, MAX_INFO_BYTES))
-        except (OSError, ValueError, KeyError, TypeError, ProtocolError):
+        except (OSError, ProtocolError):
             return False
         try:
             # Bytes an earlier process left in the page cache count only once they are durable.
