@@ -28,7 +28,6 @@ from agent.media.exif import parse_exif, photo_facts
 from agent.media.facts import parse_ffprobe
 from agent.media.picture import read_picture_header
 from agent.media.plan import plan_renditions
-from agent.media.types import media_type_of
 from collector.catalogue.cursor import Position, encode_cursor, parse_cursor
 from collector.config import CONFIG_NAME, CollectorConfig
 from collector.core.byte_ranges import RangeUnsatisfiableError, decide_range
@@ -52,6 +51,7 @@ from protocol.entry import LogEntry
 from protocol.errors import ProtocolError
 from protocol.limits import MAX_MESSAGE_BYTES
 from protocol.listing import ListingRow, RowState, encode_listing, parse_listing
+from protocol.media_types import media_type_of
 from protocol.note import VerifierKey, parse_note
 from protocol.receipt import Receipt
 from protocol.statements import encode, parse_statement, sign_statement
