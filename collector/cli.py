@@ -54,6 +54,17 @@ def _parser() -> argparse.ArgumentParser:
     token.add_argument("--agency", action="append", help="agencies it may read; default: all")
     token.add_argument("--valid-days", type=_count, default=30)
 
+    audit = _command(commands, "audit", "check again everything it keeps; also while it runs / 审计")
+    audit.add_argument(
+        "--sample", type=_count, help="re-read so many objects and receipts, chosen at random; default: all"
+    )
+    audit.add_argument(
+        "--since", type=Path, help="checkpoint up to which all was audited before / 上次检查点"
+    )
+    audit.add_argument(
+        "--log-key", help="the log's vkey, or a file holding it; default: the one beside the log"
+    )
+
     rebuild = _command(commands, "rebuild", "remake the catalogue from log and objects / 重建目录")
     rebuild.add_argument(
         "--compare", action="store_true", help="change nothing: say whether a fresh one would be the same"

@@ -7,23 +7,25 @@ log; the collector's catalogue is only compared with it.
 from __future__ import annotations
 
 import secrets
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
+from collector.audit.conservation_check import ClaimedFindings, report_findings
 from collector.audit.listings import AuditedListings
 from collector.audit.log_check import LogCheck, LogFiles
 from collector.audit.object_check import ObjectCheck, choose, stored_promises
 from collector.audit.objects import AuditedObjects, ObjectName
 from collector.audit.receipt_check import ReceiptCheck
-from collector.audit.report import AuditReport, Progress, Tally, no_progress
+from collector.audit.report import AuditReport, Tally
 from collector.audit.statement_check import StatementCheck
 from collector.catalogue import Catalogue, LoggedStatement
 from collector.log.tile_files import LogMissingError
+from collector.progress import Progress, in_silence
 from protocol.checkpoint import Checkpoint, open_checkpoint
 from protocol.errors import ProofError
 from protocol.log_reading import LogCopy
@@ -35,15 +37,19 @@ LOG: Final = "log"
 STATEMENTS: Final = "statements"
 OBJECTS: Final = "objects"
 RECEIPTS: Final = "receipts"
+CONSERVATION: Final = "conservation"
+SECTIONS: Final = (LOG, STATEMENTS, OBJECTS, RECEIPTS, CONSERVATION)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Audited:
-    """What is audited. ``key`` is the log's public key, from outside where it matters."""
+    """What is audited. ``key`` is the log's public key, from outside where it matters; ``catalogue`` is only compared
+    with what comes out."""
 
     log: LogFiles
     objects: AuditedObjects
     key: VerifierKey
+    catalogue: Catalogue | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,57 +65,53 @@ def audit(
     audited: Audited,
     scope: Scope | None = None,
     *,
-    progress: Progress = no_progress,
+    progress: Progress = in_silence,
     clock: Callable[[], float] = time.perf_counter,
 ) -> AuditReport:
     """Check everything in ``scope``. Blocks. What is wrong is in the report; raises LogMissingError where there is
     no log, ProtocolError for a checkpoint that the key did not sign, and StorageError when nothing can be read."""
     run = _Run(audited, scope or Scope(), progress, clock)
-    with run.scratch():
+    with run:
         run.read_log()
         run.check_objects()
         run.check_receipts()
+        run.check_conservation()
     return run.report()
 
 
 class _Run:
+    """One audit; a context that holds its temporary files."""
+
     def __init__(
         self, audited: Audited, scope: Scope, progress: Progress, clock: Callable[[], float]
     ) -> None:
-        note = audited.log.checkpoint()
-        if note is None:
-            raise LogMissingError("the log has no checkpoint")
         self._audited = audited
         self._sample = scope.sample
         self._seed = secrets.token_bytes(16)
         self._progress = progress
-        self._copy = LogCopy(note, audited.log.read)
-        self._checkpoint = open_checkpoint(note, audited.key)
-        self._earlier = None if scope.since is None else open_checkpoint(scope.since, audited.key)
-        if self._earlier is not None and self._earlier.size > self._checkpoint.size:
-            raise ProofError(f"the log ends at {self._checkpoint.size}, before the earlier checkpoint")
-        self._tallies = {name: Tally(name, clock) for name in (LOG, STATEMENTS, OBJECTS, RECEIPTS)}
-        self._catalogue: Catalogue | None = None
+        self._tallies = {name: Tally(name, clock) for name in SECTIONS}
+        self._resources = ExitStack()
+        folder = Path(self._resources.enter_context(TemporaryDirectory(prefix="zhilu-audit-")))
+        try:
+            # before the log is looked at: then the log has everything the catalogue shows
+            self._claims = ClaimedFindings.take(audited.catalogue, folder / "claimed")
+            self._copy, self._checkpoint, self._earlier = _open_log(audited, scope)
+            listings = AuditedListings(audited.objects)
+            self.catalogue = Catalogue.scratch(folder / "catalogue.sqlite", read_listing=listings)
+        except BaseException:
+            self._resources.close()
+            raise
+        self._resources.callback(self.catalogue.close)
+
+    def __enter__(self) -> None:
+        """Nothing more to do."""
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._resources.close()
 
     @property
     def _since(self) -> int:
         return 0 if self._earlier is None else self._earlier.size
-
-    @property
-    def catalogue(self) -> Catalogue:
-        assert self._catalogue is not None
-        return self._catalogue
-
-    @contextmanager
-    def scratch(self) -> Iterator[None]:
-        """The audit's own catalogue while the body runs."""
-        with tempfile.TemporaryDirectory(prefix="zhilu-audit-") as folder:
-            listings = AuditedListings(self._audited.objects)
-            self._catalogue = Catalogue.scratch(Path(folder) / "catalogue.sqlite", read_listing=listings)
-            try:
-                yield
-            finally:
-                self._catalogue.close()
 
     def read_log(self) -> None:
         """Log and statements, and the scratch catalogue from them."""
@@ -121,11 +123,17 @@ class _Run:
             if logged is None:
                 break  # the rest has no meaning: what is derived from a log needs every entry before it
             batch.append(logged)
-            if len(batch) == _BATCH:
-                self.catalogue.apply(batch)
+            if len(batch) == _BATCH or index + 1 == self._claims.size:
+                self._apply(batch)
                 batch.clear()
             self._progress("日志 log entries", index + 1, self._checkpoint.size)
-        self.catalogue.apply(batch)
+        self._apply(batch)
+
+    def _apply(self, batch: list[LoggedStatement]) -> None:
+        with self._tallies[CONSERVATION] as tally:
+            self.catalogue.apply(batch)
+            if self.catalogue.projected_size() == self._claims.size:
+                self._claims.compare(self.catalogue, tally)
 
     def _passed_through(self) -> list[Checkpoint]:
         earlier = [] if self._earlier is None else [self._earlier]
@@ -163,6 +171,18 @@ class _Run:
                 promises = (promise for promise in promises if str(promise.statement) in chosen)
             check.check(promise for promise in promises if (promise.stored_index or 0) >= self._since)
 
+    def check_conservation(self) -> None:
+        """What log and objects say of the conservation of clips."""
+        with self._tallies[CONSERVATION] as tally:
+            if self._claims.trouble is not None:
+                tally.problem("catalogue-unreadable", "catalogue", self._claims.trouble)
+            if self._claims.size > self._checkpoint.size:
+                detail = (
+                    f"the catalogue shows {self._claims.size} entries, the log has {self._checkpoint.size}"
+                )
+                tally.problem("log-rolled-back", "catalogue", detail)
+            report_findings(self.catalogue, tally, self._progress)
+
     def report(self) -> AuditReport:
         return AuditReport(
             origin=self._checkpoint.origin,
@@ -171,3 +191,14 @@ class _Run:
             sampled=self._sample,
             sections=tuple(tally.section() for tally in self._tallies.values()),
         )
+
+
+def _open_log(audited: Audited, scope: Scope) -> tuple[LogCopy, Checkpoint, Checkpoint | None]:
+    note = audited.log.checkpoint()
+    if note is None:
+        raise LogMissingError("the log has no checkpoint")
+    newest = open_checkpoint(note, audited.key)
+    earlier = None if scope.since is None else open_checkpoint(scope.since, audited.key)
+    if earlier is not None and earlier.size > newest.size:
+        raise ProofError(f"the log ends at {newest.size}, before the earlier checkpoint of {earlier.size}")
+    return LogCopy(note, audited.log.read), newest, earlier

@@ -12,10 +12,11 @@ from itertools import islice
 from typing import Final
 
 from collector.audit.objects import AuditedObjects, ObjectName
-from collector.audit.report import Progress, Tally
+from collector.audit.report import Tally
 from collector.catalogue import Catalogue, Promise
 from collector.errors import CollectorError, ObjectMissingError
 from collector.objects import CLASS_OF, ObjectClass
+from collector.progress import Progress
 
 _CHUNK: Final = 500
 _PAGE: Final = 1_000

@@ -7,10 +7,11 @@ from functools import lru_cache
 from typing import Final
 
 from collector.audit.objects import AuditedObjects, ObjectName
-from collector.audit.report import Progress, Tally
+from collector.audit.report import Tally
 from collector.catalogue import Catalogue, Promise
 from collector.errors import CollectorError
 from collector.objects import ObjectClass
+from collector.progress import Progress
 from protocol.checkpoint import Checkpoint
 from protocol.entry import LogEntry
 from protocol.errors import ProtocolError

@@ -9,13 +9,6 @@ from typing import Final
 MAX_REMARKS: Final = 1_000
 """Problems, and notes, spelled out in a section; the rest is counted. A lost disk must not fill the memory too."""
 
-Progress = Callable[[str, int, int | None], None]
-"""Told what is counted, how many are done, and of how many (None: not known)."""
-
-
-def no_progress(_step: str, _done: int, _total: int | None) -> None:
-    """Nobody watches."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remark:
@@ -115,8 +108,8 @@ class Tally:
     def __exit__(self, *exc_info: object) -> None:
         self._seconds += self._clock() - self._entered_at
 
-    def count(self, size_bytes: int = 0) -> None:
-        self.checked += 1
+    def count(self, size_bytes: int = 0, *, things: int = 1) -> None:
+        self.checked += things
         self._size_bytes += size_bytes
 
     def problem(self, code: str, where: str, detail: str) -> None:

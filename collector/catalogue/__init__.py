@@ -6,7 +6,7 @@ from collector.catalogue.accounting import Accounting, InventoryAccount, Reason,
 from collector.catalogue.catalogue import Catalogue
 from collector.catalogue.clips import Clip, ClipFilter, ClipPage, ClipRendition, KnownBytes
 from collector.catalogue.cursor import Position, encode_cursor, parse_cursor
-from collector.catalogue.findings import FindingFilter, FindingPage, RecordedFinding
+from collector.catalogue.findings import FindingFilter, FindingPage, FindingState, RecordedFinding
 from collector.catalogue.keys import StationKey
 from collector.catalogue.listings import ListingReader
 from collector.catalogue.projector import LoggedStatement
@@ -26,6 +26,7 @@ __all__ = [
     "Entry",
     "FindingFilter",
     "FindingPage",
+    "FindingState",
     "InventoryAccount",
     "KnownBytes",
     "ListingReader",

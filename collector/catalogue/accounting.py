@@ -116,6 +116,14 @@ class AccountingQueries(Reader):
             accounts = tuple(_inventory(connection, row) for row in rows.all())
         return VisitAccount(visit=visit, inventories=accounts) if accounts else None
 
+    def listed_files(self) -> tuple[int, int]:
+        """How many inventories the listings of which were read, and how many rows they have."""
+        listed = tables.inventories.c.listed_rows
+        query = select(func.count(), func.coalesce(func.sum(listed), 0)).where(listed.is_not(None))
+        with self._reading() as connection:
+            inventories, files = connection.execute(query).one()
+        return inventories, files
+
 
 def _all_agencies(connection: Connection) -> list[str]:
     return list(connection.execute(select(tables.agencies.c.name)).scalars())

@@ -57,6 +57,11 @@ class Catalogue(PromiseQueries, ClipQueries, AccountingQueries, TrailQueries, Fi
         return cls(engine, read_listing=read_listing)
 
     @classmethod
+    def look_into(cls, path: Path, *, read_listing: ListingReader) -> Self:
+        """The catalogue in a SQLite file as it is, perhaps in use: asked, never written. Raises DatabaseError."""
+        return cls(open_engine(sqlite_url(path), read_only=True), read_listing=read_listing)
+
+    @classmethod
     def scratch(cls, path: Path, *, read_listing: ListingReader) -> Self:
         """A catalogue to be thrown away: a new file, made quickly, of which nothing survives a crash."""
         engine = open_engine(sqlite_url(path), durable=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -18,6 +18,7 @@ from collector.catalogue.inventory_facts import time_at
 from collector.catalogue.reader import Reader, check_limit
 from collector.core.findings import ClosedBy, Severity
 from collector.database.columns import DigestColumn
+from protocol.canonical import canonical
 from protocol.digest import Digest
 
 FindingPosition = tuple[int, Digest]
@@ -61,6 +62,16 @@ class FindingFilter:
     is_open: bool | None = None
     opened_from: datetime | None = None
     opened_before: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FindingState:
+    """How far the findings go: up to ``projected_size`` entries, but for those about ``unreconciled``, and for what
+    listings would tell that were not read yet."""
+
+    projected_size: int
+    unreconciled: frozenset[Digest]
+    has_unread_listings: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,17 +123,36 @@ class FindingQueries(Reader):
 
     def is_caught_up(self) -> bool:
         """Whether all listings were read and all findings computed."""
-        inventories = tables.inventories
-        unread = select(inventories.c.log_index).where(
-            inventories.c.stored_index.is_not(None),
-            inventories.c.listed_rows.is_(None),
-            inventories.c.listing_problem.is_(None),
-        )
         with self._reading() as connection:
-            return not any(
-                connection.execute(query.limit(1)).one_or_none() is not None
-                for query in (unread, select(unreconciled.c.subject))
+            marked = connection.execute(select(unreconciled.c.subject).limit(1)).one_or_none()
+            return marked is None and not _has_unread_listings(connection)
+
+    def tell_findings(self, tell: Callable[[Digest, Digest, bytes], None]) -> FindingState:
+        """Every finding, by id: its id, what it is about, and all of it as bytes that are the same for the same
+        finding. One snapshot."""
+        columns = [column for column in findings.c if column.name != "id"]
+        with self._reading() as connection:
+            size = connection.execute(select(tables.projection.c.projected_size)).scalar_one_or_none()
+            marked = connection.execute(select(unreconciled.c.subject)).scalars()
+            state = FindingState(
+                projected_size=size or 0,
+                unreconciled=frozenset(marked),
+                has_unread_listings=_has_unread_listings(connection),
             )
+            for row in connection.execute(select(findings.c.id, *columns).order_by(findings.c.id)):
+                told = [str(value) if isinstance(value, Digest) else value for value in row[1:]]
+                tell(row.id, row.about, canonical(told))
+        return state
+
+
+def _has_unread_listings(connection: Connection) -> bool:
+    inventories = tables.inventories
+    query = select(inventories.c.log_index).where(
+        inventories.c.stored_index.is_not(None),
+        inventories.c.listed_rows.is_(None),
+        inventories.c.listing_problem.is_(None),
+    )
+    return connection.execute(query.limit(1)).one_or_none() is not None
 
 
 def _agencies(connection: Connection, wanted: frozenset[str] | None) -> Sequence[str]:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from collector.commands.access import enrolment_code, token
+from collector.commands.auditing import audit_collector
 from collector.commands.founding import init
 from collector.commands.importing import import_footage
 from collector.commands.keeping import backup, rebuild, restore, resume
@@ -27,6 +28,7 @@ COMMANDS: Final[Mapping[str, Callable[[argparse.Namespace], int]]] = {
     "run": serve,
     "enrolment-code": enrolment_code,
     "token": token,
+    "audit": audit_collector,
     "rebuild": rebuild,
     "backup": backup,
     "restore": restore,

@@ -43,13 +43,16 @@ def sqlite_url(path: Path) -> str:
     return f"sqlite:///{path}"
 
 
-def open_engine(url: str, *, durable: bool = True) -> Engine:
-    """An engine for ``url``; a SQLite file is created, readable by its owner alone. ``durable`` False is for a SQLite
-    file that is worth nothing after this process: it syncs nothing. Raises DatabaseError."""
+def open_engine(url: str, *, durable: bool = True, read_only: bool = False) -> Engine:
+    """An engine for ``url``; a SQLite file is created, readable by its owner alone, unless it is to be read only.
+    ``durable`` False is for a SQLite file that is worth nothing after this process: it syncs nothing. Raises
+    DatabaseError."""
     engine = create_engine(url)
     if engine.dialect.name == "sqlite":
-        _create_private(make_url(url).database)
-        event.listen(engine, "connect", _prepare_sqlite if durable else _prepare_scratch)
+        if not read_only:
+            _create_private(make_url(url).database)
+        prepare = _prepare_reader if read_only else _prepare_sqlite if durable else _prepare_scratch
+        event.listen(engine, "connect", prepare)
         event.listen(engine, "begin", _begin_sqlite)
     return engine
 
@@ -66,6 +69,12 @@ def _create_private(database: str | None) -> None:
 def _prepare_sqlite(connection: SqliteConnection, _: ConnectionPoolEntry) -> None:
     connection.isolation_level = None  # the driver's own BEGIN leaves DDL and savepoints outside transactions
     for pragma in _PRAGMAS:
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _prepare_reader(connection: SqliteConnection, _: ConnectionPoolEntry) -> None:
+    connection.isolation_level = None
+    for pragma in ("query_only = ON", f"busy_timeout = {BUSY_TIMEOUT_MS}", "trusted_schema = OFF"):
         connection.execute(f"PRAGMA {pragma}")
 
 
