@@ -1,4 +1,4 @@
-"""``zhilu-agent``: enroll, run, status, receipts, rescue. Exit codes: 0 done, 1 it could not be done, 2 usage."""
+"""``zhilu-agent``. Exit codes: 0 done, 1 it could not be done, 2 usage."""
 
 from __future__ import annotations
 
@@ -38,6 +38,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SHA256",
         help="only for this file or statement; repeatable / 只导出该文件（或声明）的回执",
     )
+    _command(commands, "checkpoint", "newest checkpoint this station has verified / 本站见过的最新检查点")
     rescue = _command(commands, "rescue", "deliver a dead station's spool from here / 抢救已损坏的采集站")
     rescue.add_argument(
         "--work", type=Path, required=True, help="folder for the copy of its journal and for the receipts"

@@ -16,7 +16,7 @@ from agent.commands.enrolling import enroll
 from agent.commands.output import print_failure, speak_anywhere
 from agent.commands.receipts import receipts
 from agent.commands.rescuing import rescue
-from agent.commands.serving import serve, status
+from agent.commands.serving import checkpoint, serve, status
 from agent.enrol_errors import EnrolError
 from agent.errors import AgentError
 from agent.logs import log_to_stderr
@@ -27,6 +27,7 @@ COMMANDS: Final[Mapping[str, Callable[[argparse.Namespace], int]]] = {
     "receipts": receipts,
     "run": serve,
     "status": status,
+    "checkpoint": checkpoint,
     "rescue": rescue,
 }
 

@@ -1,4 +1,4 @@
-"""``run`` and ``status``: the station at work, and what it says of itself."""
+"""``run``, ``status`` and ``checkpoint``: the station at work, what it says of itself, what it has seen of the log."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from typing import Final
 from agent.app import run, utc_now
 from agent.commands.output import Console, let_go_of_stdout, print_failure, print_result
 from agent.config import AgentConfig
+from agent.spool.directory import DirectorySpool
+from agent.spool.journal import Journal
 from agent.status import format_lines, load_status
 from agent.stopping import stop_in_time
 from protocol.times import parse_time
@@ -49,3 +51,20 @@ def _age(at: str) -> list[str]:
     if utc_now() - parse_time(at) <= _OLD:
         return []
     return [f"以上为 {at} 的状态，本站程序可能未在运行。 Old: the station may not be running."]
+
+
+def checkpoint(options: argparse.Namespace) -> int:
+    """The newest checkpoint of the log that this station has verified: whoever restores a collector asks for it."""
+    config = AgentConfig.load(options.data.resolve())
+    if not config.journal_path.exists():
+        return print_failure(options, "no-checkpoint", "this station has no journal yet")
+    journal = Journal(config.journal_path, DirectorySpool(config.spool_dir))
+    try:
+        note = journal.last_checkpoint()
+    finally:
+        journal.close()
+    if note is None:
+        return print_failure(options, "no-checkpoint", "this station has not seen a checkpoint yet")
+    text = note.decode()
+    print_result(options, {"checkpoint": text, "entries": int(text.split("\n")[1])}, text.rstrip("\n"))
+    return 0
