@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import Final
 
 from collector.broker.errors import BrokerError
@@ -35,11 +36,9 @@ _AT_ONCE: Final = 256
 
 _RETRY_S: Final = 1.0
 
-_ANNOUNCERS: Final = 16
-"""Receipts pushed at a time; each waits for the broker's acknowledgement."""
-
-_WAITING_RECEIPTS: Final = 4096
-"""Receipts to be pushed while the broker is slow; beyond it stations ask for theirs."""
+_WAITING_RECEIPTS: Final = 32
+"""Receipts to be pushed. When more are made at once, stations ask for the others, many together: a message each costs
+more than all other work for a small file."""
 
 
 class Dispatcher:
@@ -58,8 +57,7 @@ class Dispatcher:
     async def run(self) -> None:
         """Until cancelled."""
         async with asyncio.TaskGroup() as group:
-            for number in range(_ANNOUNCERS):
-                group.create_task(self._push_receipts(), name=f"announcer-{number}")
+            group.create_task(self._push_receipts(), name="announcer")
             group.create_task(self._listen(), name="dispatch")
 
     def announce(self, promise: Promise) -> None:
@@ -67,20 +65,30 @@ class Dispatcher:
         try:
             self._promises.put_nowait(promise)
         except asyncio.QueueFull:
-            logger.info("dispatch.receipt_not_pushed code=queue-full statement=%s", promise.statement)
+            logger.debug("dispatch.receipt_not_pushed code=many-at-once statement=%s", promise.statement)
 
     async def _push_receipts(self) -> None:
         while True:
-            promise = await self._promises.get()
+            promises = [await self._promises.get()]
+            while not self._promises.empty():
+                promises.append(self._promises.get_nowait())
             if self._broker.connected:
-                await self._push_receipt(promise)
+                await self._push(promises)
 
-    async def _push_receipt(self, promise: Promise) -> None:
+    async def _push(self, promises: Sequence[Promise]) -> None:
         try:
-            receipt = await self._receipts.make(promise.statement)
-            topic = Topic(agency=promise.agency, station=promise.station, channel=Channel.RECEIPTS)
-            await self._broker.publish(str(topic), receipt.to_bytes())
-        except (CollectorError, ProtocolError) as error:
+            made = await self._receipts.make_all([promise.statement for promise in promises])
+        except Exception:
+            logger.exception("dispatch.receipts_crashed count=%d", len(promises))
+            return
+        ready = [(promise, made.receipts.get(promise.statement)) for promise in promises]
+        await asyncio.gather(*(self._push_receipt(promise, data) for promise, data in ready if data))
+
+    async def _push_receipt(self, promise: Promise, receipt: bytes) -> None:
+        topic = Topic(agency=promise.agency, station=promise.station, channel=Channel.RECEIPTS)
+        try:
+            await self._broker.publish(str(topic), receipt)
+        except BrokerError as error:
             logger.info("dispatch.receipt_not_pushed code=%s statement=%s", error.code, promise.statement)
         except Exception:
             logger.exception("dispatch.receipt_crashed statement=%s", promise.statement)

@@ -246,6 +246,8 @@ class PosixFiles:
 class _Opened:
     """A descriptor that is closed whatever happens; symbolic links are not followed."""
 
+    descriptor = -1
+
     def __init__(self, path: Path, flags: int) -> None:
         self.descriptor = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW)
 
@@ -260,7 +262,8 @@ class _KeptOpen(_Opened):
     """Closed with the last reference to it."""
 
     def __del__(self) -> None:
-        os.close(self.descriptor)
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
 
 
 class _PosixAppender:

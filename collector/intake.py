@@ -63,7 +63,15 @@ class Intake:
         Raises CollectorError (retryable) when the log cannot be written: then nothing is answered at all.
         """
         bearer = StationPrincipal(name=station, agencies=agencies)
-        results = await asyncio.gather(*(self._admit(bearer, envelope) for envelope in envelopes))
+        read = await asyncio.to_thread(_read_all, bearer, envelopes)
+        candidates = [one for one in read if isinstance(one, Candidate)]
+        decisions = iter(await self._sequencer.submit_all(candidates))
+        results = [
+            await self._result(station, one, next(decisions))
+            if isinstance(one, Candidate)
+            else self._refused(station, Digest.of(envelope.payload), one)
+            for one, envelope in zip(read, envelopes, strict=True)
+        ]
         admitted = any(result.outcome == "admitted" for result in results)
         admission = Admission(
             station=station,
@@ -73,19 +81,12 @@ class Intake:
         )
         return sign_admission(admission, self._seed)
 
-    async def _admit(self, bearer: StationPrincipal, envelope: Envelope) -> AdmissionResult:
-        identity, station = Digest.of(envelope.payload), bearer.name
-        try:
-            candidate = Candidate.read(envelope)
-            _check_bearer(bearer, candidate)
-        except ProtocolError as error:
-            return self._refused(station, identity, error)
-        decision = await self._sequencer.submit(candidate)
+    async def _result(self, station: str, candidate: Candidate, decision: Known | Refuse) -> AdmissionResult:
         if isinstance(decision, Known):
             self._counter.labels(kind=candidate.entry.kind, outcome="admitted").inc()
-            return AdmissionResult.admitted(identity, decision.index)
+            return AdmissionResult.admitted(candidate.id, decision.index)
         await self._record(station, candidate, decision)
-        return self._refused(station, identity, decision.error)
+        return self._refused(station, candidate.id, decision.error)
 
     def _refused(self, station: str, identity: Digest, error: ProtocolError) -> AdmissionResult:
         self._counter.labels(kind="any", outcome=error.code).inc()
@@ -122,3 +123,16 @@ def _check_bearer(bearer: StationPrincipal, candidate: Candidate) -> None:
         )
     if header.signer != bearer.name:
         logger.info("admission.handed_in by=%s signer=%s", bearer.name, header.signer)
+
+
+def _read_all(bearer: StationPrincipal, envelopes: Sequence[Envelope]) -> list[Candidate | ProtocolError]:
+    read: list[Candidate | ProtocolError] = []
+    for envelope in envelopes:
+        try:
+            candidate = Candidate.read(envelope)
+            _check_bearer(bearer, candidate)
+        except ProtocolError as error:
+            read.append(error)
+        else:
+            read.append(candidate)
+    return read

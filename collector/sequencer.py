@@ -11,33 +11,37 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import islice
 from typing import Final
 
 from collector.catalogue import Catalogue, LoggedStatement
 from collector.core.admission import Candidate, Known, Refuse
-from collector.core.sequencing import BatchPlan, Question, ends_batch, plan_batch
+from collector.core.sequencing import BatchPlan, Question, ends_batch, plan_batch, split_batches
 from collector.errors import CollectorError, StorageError
 from collector.log.tile_files import LogForkError
 from collector.log.writer import LogWriter
 from collector.logged import read_logged
 from collector.objects import ObjectClass, ObjectStore
+from protocol.digest import Digest
 from protocol.keyring import KeyRecord
 from protocol.statements import Stored
 
 logger = logging.getLogger(__name__)
 
-MAX_BATCH: Final = 256
-"""Entries per checkpoint: one full tile; beyond it a bigger batch saves no further fsync."""
+MAX_BATCH: Final = 512
+"""Entries per checkpoint: two full tiles; beyond it a bigger batch saves next to nothing for each entry."""
 
 MAX_WAIT_S: Final = 30.0
 """How long a sender waits for its answer: shorter than senders' own patience, and what bounds the number of those
 waiting while the log cannot be written."""
 
-_QUEUE_ENTRIES: Final = 4096
+_QUEUE: Final = 4096
+"""Senders waiting in line; a sender brings up to ``MAX_BATCH`` statements."""
+
 _CATCH_UP_ENTRIES: Final = 1000
 _FIRST_PAUSE_S: Final = 0.1
 _LONGEST_PAUSE_S: Final = 10.0
@@ -69,8 +73,8 @@ class LogRolledBackError(LogForkError):
 
 @dataclass(slots=True)
 class _Waiting:
-    candidate: Candidate
-    answer: asyncio.Future[Decision] = field(repr=False)
+    candidates: Sequence[Candidate]
+    answer: asyncio.Future[list[Decision]] = field(repr=False)
 
 
 class Sequencer:
@@ -94,7 +98,7 @@ class Sequencer:
         self._interval_s = interval_s
         self._max_wait_s = max_wait_s
         self._on_committed = on_committed
-        self._queue: asyncio.Queue[_Waiting] = asyncio.Queue(_QUEUE_ENTRIES)
+        self._queue: asyncio.Queue[_Waiting] = asyncio.Queue(_QUEUE)
         self._stopped = False
         self._recovering = False
 
@@ -105,7 +109,16 @@ class Sequencer:
 
     async def submit(self, candidate: Candidate) -> Decision:
         """Decide and commit. Known means: durable in the log at this index. Raises CollectorError, retryable."""
-        waiting = _Waiting(candidate, asyncio.get_running_loop().create_future())
+        (decision,) = await self.submit_all([candidate])
+        return decision
+
+    async def submit_all(self, candidates: Sequence[Candidate]) -> list[Decision]:
+        """As ``submit`` for many, in their order. If it raises, some of them may be in the log all the same."""
+        parts = [self._submit_part(part) for part in split_batches(candidates, MAX_BATCH)]
+        return [decision for part in await asyncio.gather(*parts) for decision in part]
+
+    async def _submit_part(self, candidates: Sequence[Candidate]) -> list[Decision]:
+        waiting = _Waiting(candidates, asyncio.get_running_loop().create_future())
         try:
             async with asyncio.timeout(self._max_wait_s):
                 self._check_running()
@@ -135,20 +148,23 @@ class Sequencer:
 
     async def _gather(self, batch: list[_Waiting]) -> None:
         batch.append(await self._queue.get())
-        await asyncio.sleep(self._interval_s)
+        size = len(batch[-1].candidates)
+        if size < MAX_BATCH:
+            await asyncio.sleep(self._interval_s)
         with suppress(asyncio.QueueEmpty):
-            while len(batch) < MAX_BATCH and not ends_batch(batch[-1].candidate):
+            while size < MAX_BATCH and not ends_batch(batch[-1].candidates[-1]):
                 batch.append(self._queue.get_nowait())
+                size += len(batch[-1].candidates)
 
     async def _commit(self, batch: Sequence[_Waiting]) -> None:
-        candidates = [waiting.candidate for waiting in batch]
+        candidates = [candidate for waiting in batch for candidate in waiting.candidates]
         work = asyncio.create_task(self._commit_durably(candidates), name="commit")
         cancelled = await _wait_out(work)
         failure = work.exception()
         if failure is None:
             self._answer(batch, *work.result())
         else:
-            logger.error("log.batch_failed size=%d", len(batch), exc_info=failure)
+            logger.error("log.batch_failed size=%d", len(candidates), exc_info=failure)
             _fail(batch, _retryable(failure))
         if cancelled:
             raise asyncio.CancelledError
@@ -158,9 +174,11 @@ class Sequencer:
     def _answer(
         self, batch: Sequence[_Waiting], decisions: Sequence[Decision], committed: Sequence[LoggedStatement]
     ) -> None:
-        for waiting, decision in zip(batch, decisions, strict=True):
+        rest = iter(decisions)
+        for waiting in batch:
+            own = list(islice(rest, len(waiting.candidates)))
             if not waiting.answer.done():
-                waiting.answer.set_result(decision)
+                waiting.answer.set_result(own)
         if committed:
             self._on_committed(committed)
 
@@ -169,49 +187,70 @@ class Sequencer:
     ) -> tuple[Sequence[Decision], Sequence[LoggedStatement]]:
         first = self._log.checkpoint.size
         plan = await asyncio.to_thread(self._plan, candidates, first)
+        if damaged := await self._store_payloads(plan.admitted):
+            plan = await asyncio.to_thread(self._plan, candidates, first, damaged)
         if not plan.admitted:
             return plan.decisions, []
-        await asyncio.gather(*(self._store_payload(candidate) for candidate in plan.admitted))
         committed = [
             LoggedStatement(index=first + place, entry=candidate.entry, statement=candidate.statement)
             for place, candidate in enumerate(plan.admitted)
         ]
-        await asyncio.to_thread(self._log.append, [logged.entry.to_bytes() for logged in committed])
-        await asyncio.to_thread(self._catalogue.apply, committed)
+        await asyncio.to_thread(self._log_durably, committed)
         return plan.decisions, committed
 
-    async def _store_payload(self, candidate: Candidate) -> None:
-        await self._objects.put_bytes(
-            candidate.entry.agency, ObjectClass.STATEMENTS, candidate.envelope.payload
-        )
+    def _log_durably(self, committed: Sequence[LoggedStatement]) -> None:
+        self._log.append([logged.entry.to_bytes() for logged in committed])
+        self._catalogue.apply(committed)
+
+    async def _store_payloads(self, admitted: Sequence[Candidate]) -> frozenset[Digest]:
+        """Ids of the statements whose payload cannot be stored because a damaged object, from a batch that was never
+        committed, has its name. It must not keep the others waiting."""
+        payloads = [(candidate.entry.agency, candidate.envelope.payload) for candidate in admitted]
+        outcomes = await self._objects.put_all(ObjectClass.STATEMENTS, payloads)
+        damaged = set()
+        for candidate, outcome in zip(admitted, outcomes, strict=True):
+            if outcome is not None:
+                logger.error("log.payload_damaged statement=%s code=%s", candidate.id, outcome.code)
+                damaged.add(candidate.id)
+        return frozenset(damaged)
 
     # --- what the log says already; in a worker thread ---------------------------------------------------------
 
-    def _plan(self, candidates: Sequence[Candidate], next_index: int) -> BatchPlan:
+    def _plan(
+        self, candidates: Sequence[Candidate], next_index: int, damaged: frozenset[Digest] = frozenset()
+    ) -> BatchPlan:
         signers = {(candidate.entry.key_id, candidate.entry.agency) for candidate in candidates}
         records = {signer: self._catalogue.key_record(*signer) for signer in signers}
         places = self._catalogue.entry_indices(
             [(candidate.entry.key_id, candidate.id) for candidate in candidates]
         )
-        questions = []
-        for candidate in candidates:
-            record = records[candidate.entry.key_id, candidate.entry.agency]
-            place = places.get((candidate.entry.key_id, candidate.id))
-            if place is None and isinstance(candidate.statement, Stored):
-                place = self._stored_index(candidate.statement, record)
-            questions.append(Question(candidate=candidate, record=record, known_index=place))
+        answered = self._answered(candidates, records)
+        questions = [
+            Question(
+                candidate=candidate,
+                record=records[candidate.entry.key_id, candidate.entry.agency],
+                known_index=places.get((candidate.entry.key_id, candidate.id), answered.get(candidate.id)),
+                damaged=candidate.id in damaged,
+            )
+            for candidate in candidates
+        ]
         plan = plan_batch(questions, next_index=next_index, now=self._clock())
         for candidate in plan.implausible:
             logger.warning("admission.implausible_time station=%s", candidate.statement.header.signer)
         return plan
 
-    def _stored_index(self, statement: Stored, record: KeyRecord | None) -> int | None:
-        """Where the same promise is answered already. Only collectors' keys do that: a station that says
-        ``stored`` must not be told that it stands in the log."""
-        if record is None or record.role != "collector":
-            return None
-        promise = self._catalogue.promise(statement.statement)
-        return None if promise is None else promise.stored_index
+    def _answered(
+        self, candidates: Sequence[Candidate], records: Mapping[tuple[str, str], KeyRecord | None]
+    ) -> dict[Digest, int]:
+        """Ids of ``stored`` whose promise is answered already, and where. Only collectors' keys do that: a station
+        that says ``stored`` must not be told that it stands in the log."""
+        promises: dict[Digest, Digest] = {}
+        for candidate in candidates:
+            record = records[candidate.entry.key_id, candidate.entry.agency]
+            if isinstance(candidate.statement, Stored) and record and record.role == "collector":
+                promises[candidate.id] = candidate.statement.statement
+        found = self._catalogue.stored_indices(set(promises.values()))
+        return {own: found[promise] for own, promise in promises.items() if promise in found}
 
     # --- after a failure, and at the start ---------------------------------------------------------------------
 

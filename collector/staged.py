@@ -1,12 +1,14 @@
-"""One upload in progress as a value, and the small file that brings its creation over a restart."""
+"""One upload in progress as a value, what it brings, and the small file that brings its creation over a restart."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Final
 
+from protocol.bundle import Member
 from protocol.canonical import Fields, parse_json
 from protocol.digest import Digest
 from protocol.ids import parse_name, parse_random_id
@@ -20,7 +22,8 @@ MAX_INFO_BYTES: Final = 16_384
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StagedUpload:
     """One upload as far as it is durable. ``size_bytes`` is None while deferred; ``actual`` is the digest of a
-    complete upload (None right after a restart, until ``Staging.measure``); ``stored`` ones are only remembered."""
+    complete upload (None right after a restart, until ``Staging.measure``); ``stored`` ones are only remembered.
+    A bundle has no digest of its own, but ``members``: those that are here whole."""
 
     upload_id: str
     owner: str
@@ -32,11 +35,30 @@ class StagedUpload:
     actual: Digest | None
     expires_at: datetime
     metadata: str | None
+    members: tuple[Member, ...] = ()
     stored: bool = False
 
     @property
     def is_complete(self) -> bool:
         return self.offset_bytes == self.size_bytes
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether it is known what the bytes are."""
+        return self.actual is not None or self.purpose is Purpose.BUNDLE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StagedBlob:
+    """One blob that a complete upload brought: the whole of it, or a member of a bundle. ``sealed``: durable and
+    read-only already."""
+
+    agency: str
+    purpose: Purpose
+    digest: Digest
+    size_bytes: int
+    path: Path
+    sealed: bool
 
 
 def format_info(upload: StagedUpload) -> bytes:

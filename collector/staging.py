@@ -1,9 +1,9 @@
 """Uploads in progress: every byte counted in an offset is durable, and a restart finds all of them again.
 
-Below the staging folder each upload is ``<id>.bytes`` and, written first and durably, ``<id>.json`` with what its
-creation said. The offset is the length of the bytes; the running SHA-256 lives in memory and is made again from
-the bytes after a restart. Everything here blocks and belongs in worker threads; the caller sees to it that one
-upload is changed by one thread at a time.
+Below the staging folder each upload is ``<id>.bytes`` (a bundle: the folder ``<id>.bundle``, see ``bundles``) and,
+written first and durably, ``<id>.json`` with what its creation said. The offset is the length of the bytes; the running
+SHA-256 lives in memory and is made again from the bytes after a restart. Everything here blocks and belongs in worker
+threads; the caller sees to it that one upload is changed by one thread at a time.
 """
 
 from __future__ import annotations
@@ -19,14 +19,15 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from collector.bundles import BundlePart, member_name, offset_of, recover_members, remove_bundle
 from collector.errors import StorageError, storage_errors
 from collector.files import Files
 from collector.part_writer import PartWriter, write_all
-from collector.staged import MAX_INFO_BYTES, StagedUpload, format_info, parse_info
+from collector.staged import MAX_INFO_BYTES, StagedBlob, StagedUpload, format_info, parse_info
 from protocol.digest import Digest
 from protocol.errors import ProtocolError
-from protocol.upload import Checksum, Creation
-from protocol.upload_errors import UploadNotFoundError
+from protocol.upload import Checksum, Creation, Purpose
+from protocol.upload_errors import BundleMalformedError, UploadNotFoundError
 
 if TYPE_CHECKING:
     from hashlib import _Hash
@@ -72,9 +73,10 @@ class Staging:
             if kind == "json":
                 if not self._recover_one(upload_id):
                     damaged.append(name)
-            elif upload_id not in infos or kind != "bytes":
+            elif upload_id not in infos or kind not in ("bytes", "bundle"):
                 with contextlib.suppress(OSError):  # the next start tries again
-                    self._files.remove(self._folder / name)
+                    remove = remove_bundle if kind == "bundle" else _remove
+                    remove(self._files, self._folder / name)
         return damaged
 
     def create(self, creation: Creation, *, upload_id: str, owner: str, expires_at: datetime) -> StagedUpload:
@@ -93,7 +95,10 @@ class Staging:
         )
         try:
             with storage_errors("creating an upload"):
-                self._files.create(self.path(upload_id)).close()
+                if upload.purpose is Purpose.BUNDLE:
+                    self._files.add_folder(self._bundle(upload_id))
+                else:
+                    self._files.create(self.path(upload_id)).close()
                 self._write_info(upload)
         except StorageError:
             self._clear_away(upload_id)
@@ -118,6 +123,25 @@ class Staging:
         """Where the bytes lie, for the object store to adopt once complete."""
         return self._folder / f"{upload_id}.bytes"
 
+    def blobs(self, upload: StagedUpload) -> list[StagedBlob]:
+        """What a complete and measured upload brought. Does not block."""
+        if upload.actual is not None and upload.size_bytes is not None:
+            path = self.path(upload.upload_id)
+            whole = (upload.purpose, upload.actual, upload.size_bytes, path, False)
+            return [_blob(upload.agency, *whole)]
+        folder = self._bundle(upload.upload_id)
+        return [
+            _blob(
+                upload.agency,
+                member.purpose,
+                member.digest,
+                member.size_bytes,
+                folder / member_name(number, member),
+                True,
+            )
+            for number, member in enumerate(upload.members)
+        ]
+
     def set_length(self, upload_id: str, size_bytes: int) -> StagedUpload:
         """Fixes a deferred length, durably."""
         entry = self._entry(upload_id)
@@ -127,10 +151,19 @@ class Staging:
         entry.upload, entry.expiry_on_disk = upload, upload.expires_at
         return self.measure(upload_id) if upload.is_complete else upload
 
-    def part(self, upload_id: str, checksum: Checksum | None = None) -> PartWriter:
+    def part(self, upload_id: str, checksum: Checksum | None = None) -> PartWriter | BundlePart:
         """Opens the upload for one more part, to be given to ``commit`` or ``roll_back`` in the end. Raises
         UploadNotFoundError."""
         entry = self._entry(upload_id)
+        if entry.upload.purpose is Purpose.BUNDLE:
+            return BundlePart(
+                self._files,
+                self._bundle(upload_id),
+                upload_id=upload_id,
+                taken=entry.upload.members,
+                size_bytes=entry.upload.size_bytes or 0,
+                algorithm=checksum.algorithm if checksum else None,
+            )
         with storage_errors("opening an upload"):
             return PartWriter(
                 self._files,
@@ -141,23 +174,28 @@ class Staging:
                 algorithm=checksum.algorithm if checksum else None,
             )
 
-    def commit(self, part: PartWriter, *, expires_at: datetime) -> StagedUpload:
+    def commit(self, part: PartWriter | BundlePart, *, expires_at: datetime) -> StagedUpload:
         """Makes the part durable and counts it. If that fails the upload is given up: after a failed sync nobody
-        knows which of its bytes the disk has. The sender still has them all."""
+        knows which of its bytes the disk has. The sender still has them all. A bundle that ends out of form is given
+        up too (BundleMalformedError)."""
         with self._lost_on_failure(part.upload_id), storage_errors("making a part durable"):
             offset = part.finish()
         entry = self._entry(part.upload_id)
         upload = replace(entry.upload, offset_bytes=offset, expires_at=expires_at)
-        if upload.is_complete:
-            upload = replace(upload, actual=Digest.sha256(part.hasher.hexdigest()))
-        entry.upload, entry.hasher = upload, None if upload.is_complete else part.hasher
+        if isinstance(part, BundlePart):
+            upload = replace(upload, members=part.members)
+        else:
+            if upload.is_complete:
+                upload = replace(upload, actual=Digest.sha256(part.hasher.hexdigest()))
+            entry.hasher = None if upload.is_complete else part.hasher
+        entry.upload = upload
         if expires_at - entry.expiry_on_disk >= RENEWAL:
             with contextlib.suppress(OSError):  # the bytes are safe; the earlier expiry is only less generous
                 self._write_info(upload)
                 entry.expiry_on_disk = expires_at
         return upload
 
-    def roll_back(self, part: PartWriter) -> None:
+    def roll_back(self, part: PartWriter | BundlePart) -> None:
         """Takes the part back as if it had never come. If the disk refuses even that, the upload is given up."""
         with self._lost_on_failure(part.upload_id), storage_errors("taking a part back"):
             part.undo()
@@ -168,7 +206,7 @@ class Staging:
         if remembered := self._remembered.get(upload_id):
             return remembered
         entry = self._entry(upload_id)
-        if entry.upload.is_complete and entry.upload.actual is None:
+        if entry.upload.is_complete and not entry.upload.is_measured:
             with storage_errors("reading a complete upload"):
                 digest = Digest.sha256(self._hasher(entry).hexdigest())
             entry.upload = replace(entry.upload, actual=digest)
@@ -201,8 +239,13 @@ class Staging:
     def _lost_on_failure(self, upload_id: str) -> Iterator[None]:
         try:
             yield
-        except StorageError:
-            log.exception("upload-lost", extra={"upload_id": upload_id})
+        except (StorageError, BundleMalformedError) as error:
+            log.log(
+                logging.ERROR if isinstance(error, StorageError) else logging.WARNING,
+                "upload-lost",
+                extra={"upload_id": upload_id, "code": error.code},
+                exc_info=isinstance(error, StorageError),
+            )
             with contextlib.suppress(StorageError):
                 self.remove(upload_id)
             raise
@@ -245,18 +288,24 @@ class Staging:
         except (OSError, ProtocolError):
             return False
         try:
-            # Bytes an earlier process left in the page cache count only once they are durable.
-            self._files.sync_file(self.path(upload_id))
-            size = self._files.size_bytes(self.path(upload_id))
+            upload = self._recover_bytes(upload)
         except FileNotFoundError:
             self._clear_away(upload_id)
             return True
         except OSError:
             return False
-        if upload.size_bytes is not None and size > upload.size_bytes:
+        if upload.size_bytes is not None and upload.offset_bytes > upload.size_bytes:
             return False
-        self._enter(replace(upload, offset_bytes=size), None)
+        self._enter(upload, None)
         return True
+
+    def _recover_bytes(self, upload: StagedUpload) -> StagedUpload:
+        """Bytes an earlier process left in the page cache count only once they are durable."""
+        if upload.purpose is Purpose.BUNDLE:
+            members = recover_members(self._files, self._bundle(upload.upload_id))
+            return replace(upload, members=members, offset_bytes=offset_of(members, upload.size_bytes))
+        self._files.sync_file(self.path(upload.upload_id))
+        return replace(upload, offset_bytes=self._files.size_bytes(self.path(upload.upload_id)))
 
     def _write_info(self, upload: StagedUpload) -> None:
         temporary = self._folder / f"{upload.upload_id}.new"
@@ -276,3 +325,20 @@ class Staging:
         for suffix in (".json", ".bytes", ".new"):
             with contextlib.suppress(OSError):
                 self._files.remove(self._folder / f"{upload_id}{suffix}")
+        with contextlib.suppress(OSError):
+            remove_bundle(self._files, self._bundle(upload_id))
+
+    def _bundle(self, upload_id: str) -> Path:
+        return self._folder / f"{upload_id}.bundle"
+
+
+def _remove(files: Files, path: Path) -> None:
+    files.remove(path)
+
+
+def _blob(
+    agency: str, purpose: Purpose, digest: Digest, size_bytes: int, path: Path, sealed: bool
+) -> StagedBlob:
+    return StagedBlob(
+        agency=agency, purpose=purpose, digest=digest, size_bytes=size_bytes, path=path, sealed=sealed
+    )

@@ -1,25 +1,28 @@
 """From staged bytes to ``stored``: matches complete uploads with admitted promises and says so in the log.
 
 Either half may come first. What joins them is the digest, so it does not matter which upload, station or visit
-brought the bytes. The order for each promise: object durable and re-read, ``stored`` committed, staging given up,
-receipt announced. What fails is tried again; at the start a sweep finds whatever a crash left between two of these.
+brought the bytes. What is ready goes through together, however much it is: objects durable and re-read, ``stored``
+committed, staging given up, receipts announced. What fails is tried again; at the start a sweep finds whatever a crash
+left between two of these.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Final
 
+from collector.awaiting_promise import AwaitingPromise, Key
 from collector.catalogue import Catalogue, LoggedStatement, Promise
 from collector.errors import CollectorError
-from collector.objects import CLASS_OF, ObjectClass, ObjectStore
+from collector.objects import CLASS_OF, Adoption, ObjectStore, Place
 from collector.staged import StagedUpload
 from collector.staging import Staging
 from collector.voice import Voice
-from protocol.digest import Digest
-from protocol.errors import ChainError, DigestMismatchError, UploadError
+from protocol.errors import ChainError, DigestMismatchError, ProtocolError, UploadError
 from protocol.statements import Inventory, Manifest, Rendition, Stored
 from protocol.verify import promised_blob
 
@@ -32,14 +35,31 @@ SWEEP_S: Final = 600.0
 """Between sweeps. Everything is announced to the storer or tried again; sweeps are for what nobody foresaw."""
 
 _WORKERS: Final = 64
-"""Keys under way. Most of them wait for the log, which takes them in one batch."""
+"""Groups of keys under way. Most of them wait for the disk or for the log, which takes them in one batch."""
+
+_GROUP: Final = 512
+"""Keys looked at together: more than a bundle of photographs has."""
+
+_SMALL_BYTES: Final = 8 << 20
+"""Objects up to here are stored in groups; a larger one goes alone, so that nobody waits for its bytes."""
 
 _READERS: Final = 2
-"""Objects re-read at a time. That is disk-bound: more at once only makes each slower."""
+"""Groups, and large objects, re-read at a time. That is disk-bound: more at once only makes each slower."""
 
 _SWEEP_ROWS: Final = 1000
 
-Key = tuple[str, Digest]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wanted:
+    """An object, and the promises it keeps."""
+
+    place: Place
+    size_bytes: int
+    promises: tuple[Promise, ...]
+
+    @property
+    def key(self) -> Key:
+        return self.place[0], self.place[2]
 
 
 class Storer:
@@ -61,11 +81,11 @@ class Storer:
         self._voice = voice
         self._announce = announce
         self._retry_s = retry_s
-        self._disk = asyncio.Semaphore(_READERS)
+        self._small, self._large = asyncio.Semaphore(_READERS), asyncio.Semaphore(_READERS)
         self._queue: asyncio.Queue[Key] = asyncio.Queue()
         self._queued: set[Key] = set()
         self._running: dict[Key, bool] = {}
-        self._uploads: dict[Key, set[str]] = {}
+        self._uploads = AwaitingPromise(staging)
 
     @property
     def backlog(self) -> int:
@@ -74,10 +94,9 @@ class Storer:
 
     def upload_completed(self, upload: StagedUpload) -> None:
         """A complete upload lies in staging."""
-        if upload.actual is not None and not upload.stored:
-            key = (upload.agency, upload.actual)
-            self._uploads.setdefault(key, set()).add(upload.upload_id)
-            self._enqueue(key)
+        if upload.is_measured and not upload.stored:
+            for key in self._uploads.add(upload):
+                self._enqueue(key)
 
     def statements_committed(self, batch: Sequence[LoggedStatement]) -> None:
         """New promises may be fulfilled already."""
@@ -106,24 +125,23 @@ class Storer:
 
     async def _work(self) -> None:
         while True:
-            key = await self._queue.get()
-            self._queued.discard(key)
-            self._running[key] = False
-            if not await self._try_to_settle(key):
-                asyncio.get_running_loop().call_later(self._retry_s, self._enqueue, key)
-            if self._running.pop(key):
-                self._enqueue(key)
+            keys = await self._take()
+            failed = await self._settle(keys)
+            for key in keys:
+                if key in failed:
+                    asyncio.get_running_loop().call_later(self._retry_s, self._enqueue, key)
+                if self._running.pop(key):
+                    self._enqueue(key)
 
-    async def _try_to_settle(self, key: Key) -> bool:
-        try:
-            await self._settle(key)
-        except CollectorError as error:
-            logger.warning("storing.failed code=%s digest=%s", error.code, key[1])
-        except Exception:
-            logger.exception("storing.crashed digest=%s", key[1])
-        else:
-            return True
-        return False
+    async def _take(self) -> list[Key]:
+        """What waits now, at least one key."""
+        keys = [await self._queue.get()]
+        with suppress(asyncio.QueueEmpty):
+            while len(keys) < _GROUP:
+                keys.append(self._queue.get_nowait())
+        self._queued.difference_update(keys)
+        self._running.update(dict.fromkeys(keys, False))
+        return keys
 
     async def _sweep_for_ever(self) -> None:
         while True:
@@ -140,13 +158,13 @@ class Storer:
         for upload in self._staging.all():
             if upload.is_complete:
                 await self._offer(upload.upload_id)
-        for key in list(self._uploads):
-            self._forget_ended_uploads(key)
+        self._uploads.forget_ended()
         after = -1
         while batch := await asyncio.to_thread(self._catalogue.all_awaiting, _SWEEP_ROWS, after):
-            for promise in batch:
+            sizes = await self._objects.sizes([_place(promise) for promise in batch])
+            for promise, size in zip(batch, sizes, strict=True):
                 key = (promise.agency, promise.digest)
-                if key in self._uploads or await self._objects.exists(*_place(promise)):
+                if size is not None or key in self._uploads:
                     self._enqueue(key)
             after = batch[-1].entry_index
 
@@ -156,76 +174,130 @@ class Storer:
         except (CollectorError, UploadError) as error:
             logger.warning("storing.unmeasurable code=%s upload=%s", error.code, upload_id)
 
-    def _uploads_of(self, key: Key) -> list[StagedUpload]:
-        """Complete uploads with these bytes. Others than the storer may end one at any time."""
-        found = (self._staging.find(upload_id) for upload_id in sorted(self._uploads.get(key, ())))
-        return [upload for upload in found if upload is not None and not upload.stored]
-
-    def _forget_ended_uploads(self, key: Key) -> None:
-        left = {upload.upload_id for upload in self._uploads_of(key)}
-        if left:
-            self._uploads[key] = left
-        else:
-            self._uploads.pop(key, None)
-
-    async def _settle(self, key: Key) -> None:
-        for promise in await asyncio.to_thread(self._catalogue.promises_awaiting, *key):
-            if await self._make_object(promise):
-                await self._say_stored(promise)
-        await self._give_up_staging(key)
-
-    async def _make_object(self, promise: Promise) -> bool:
-        """Whether the promised object lies durable and re-read in the store."""
-        async with self._disk:
-            if await self._holds(promise):
-                return True
-            for upload in self._uploads_of((promise.agency, promise.digest)):
-                # Bytes of another size are right and the promise is wrong: they wait for an honest one.
-                if upload.size_bytes == promise.size_bytes and await self._adopt(upload, promise):
-                    return True
-            return False
-
-    async def _holds(self, promise: Promise) -> bool:
-        place = _place(promise)
-        if not await self._objects.exists(*place):
-            return False
-        if (await self._objects.stat(*place)).size_bytes != promise.size_bytes:
-            return False
-        await self._objects.verify(*place)
-        return True
-
-    async def _adopt(self, upload: StagedUpload, promise: Promise) -> bool:
-        path = self._staging.path(upload.upload_id)
+    async def _settle(self, keys: Sequence[Key]) -> set[Key]:
+        """Keep what can be kept of these keys' promises; returns the keys to be tried again."""
+        failed: set[Key] = set()
         try:
-            await self._objects.adopt(path, *_place(promise), promise.size_bytes)
-        except DigestMismatchError as error:
-            logger.error("storing.staged_bytes_changed upload=%s %s", upload.upload_id, error)
-            await asyncio.to_thread(self._staging.remove, upload.upload_id)
+            wanted = _wanted(await asyncio.to_thread(self._catalogue.promises_awaiting_all, keys))
+            small = [want for want in wanted if want.size_bytes <= _SMALL_BYTES]
+            large = [[want] for want in wanted if want.size_bytes > _SMALL_BYTES]
+            await asyncio.gather(*(self._keep(group, failed) for group in ([small] if small else []) + large))
+            await self._give_up_staging(keys)
+        except Exception as error:
+            _report(error, keys)
+            failed.update(keys)
+        return failed
+
+    async def _keep(self, wanted: Sequence[_Wanted], failed: set[Key]) -> None:
+        try:
+            async with self._small if wanted[0].size_bytes <= _SMALL_BYTES else self._large:
+                held = await self._make_objects(wanted, failed)
+            await self._say_stored([promise for want in held for promise in want.promises], failed)
+        except Exception as error:
+            _report(error, [want.key for want in wanted])
+            failed.update(want.key for want in wanted)
+
+    async def _make_objects(self, wanted: Sequence[_Wanted], failed: set[Key]) -> list[_Wanted]:
+        """Those of the promised objects that lie durable and re-read in the store."""
+        held: list[_Wanted] = []
+        todo: list[_Wanted] = []
+        sizes = await self._objects.sizes([want.place for want in wanted])
+        for want, size in zip(wanted, sizes, strict=True):
+            if size != want.size_bytes:
+                todo.append(want)
+            elif await self._is_whole(want, failed):
+                held.append(want)
+        while todo:
+            adopted, todo = await self._adopt(todo, failed)
+            held += adopted
+        return held
+
+    async def _is_whole(self, want: _Wanted, failed: set[Key]) -> bool:
+        try:
+            await self._objects.verify(*want.place)
+        except CollectorError as error:
+            _report(error, [want.key])
+            failed.add(want.key)
             return False
         return True
 
-    async def _say_stored(self, promise: Promise) -> None:
-        header = self._voice.header(promise.agency)
-        await self._voice.say(
-            Stored(
-                header=header,
-                digest=promise.digest,
-                size_bytes=promise.size_bytes,
-                purpose=promise.purpose,
-                statement=promise.statement,
-                stored_at=header.issued_at,
-            )
+    async def _adopt(
+        self, wanted: Sequence[_Wanted], failed: set[Key]
+    ) -> tuple[list[_Wanted], list[_Wanted]]:
+        """Those that became objects, and those whose staged bytes were no good: other bytes may be there."""
+        found = [(want, self._uploads.find(want.key, want.size_bytes)) for want in wanted]
+        sources = [(want, *source) for want, source in found if source is not None]
+        outcomes = await self._objects.adopt_all(
+            [
+                Adoption(path=blob.path, place=want.place, size_bytes=want.size_bytes, sealed=blob.sealed)
+                for want, _, blob in sources
+            ]
         )
-        self._announce(promise)
+        adopted, again = [], []
+        for (want, upload_id, _), outcome in zip(sources, outcomes, strict=True):
+            if outcome is None:
+                adopted.append(want)
+            elif isinstance(outcome, DigestMismatchError):
+                await self._give_up_upload(upload_id, outcome)
+                again.append(want)
+            else:
+                _report(outcome, [want.key])
+                failed.add(want.key)
+        return adopted, again
 
-    async def _give_up_staging(self, key: Key) -> None:
-        """An upload has served its purpose once the object it was to become is there."""
-        agency, digest = key
-        for upload in self._uploads_of(key):
-            if await self._objects.exists(agency, CLASS_OF[upload.purpose], digest):
-                await asyncio.to_thread(self._staging.settle, upload.upload_id)
-        self._forget_ended_uploads(key)
+    async def _give_up_upload(self, upload_id: str, error: DigestMismatchError) -> None:
+        logger.error("storing.staged_bytes_changed upload=%s %s", upload_id, error)
+        self._uploads.forget(upload_id)
+        await asyncio.to_thread(self._staging.remove, upload_id)
+
+    async def _say_stored(self, promises: Sequence[Promise], failed: set[Key]) -> None:
+        outcomes = await self._voice.say_all([self._stored(promise) for promise in promises])
+        for promise, outcome in zip(promises, outcomes, strict=True):
+            if isinstance(outcome, ProtocolError):
+                _report(outcome, [(promise.agency, promise.digest)])
+                failed.add((promise.agency, promise.digest))
+            else:
+                self._announce(promise)
+
+    def _stored(self, promise: Promise) -> Stored:
+        header = self._voice.header(promise.agency)
+        return Stored(
+            header=header,
+            digest=promise.digest,
+            size_bytes=promise.size_bytes,
+            purpose=promise.purpose,
+            statement=promise.statement,
+            stored_at=header.issued_at,
+        )
+
+    async def _give_up_staging(self, keys: Sequence[Key]) -> None:
+        """An upload has served its purpose once all objects it was to become are there."""
+        places = self._uploads.places(keys)
+        sizes = await self._objects.sizes(places)
+        stored = [place for place, size in zip(places, sizes, strict=True) if size is not None]
+        for upload_id in self._uploads.note_stored(stored):
+            await asyncio.to_thread(self._staging.settle, upload_id)
+            self._uploads.forget(upload_id)
 
 
-def _place(promise: Promise) -> tuple[str, ObjectClass, Digest]:
+def _place(promise: Promise) -> Place:
     return promise.agency, CLASS_OF[promise.purpose], promise.digest
+
+
+def _wanted(found: dict[Key, list[Promise]]) -> list[_Wanted]:
+    by_object: dict[tuple[Place, int], list[Promise]] = {}
+    for promises in found.values():
+        for promise in promises:
+            by_object.setdefault((_place(promise), promise.size_bytes), []).append(promise)
+    return [
+        _Wanted(place=place, size_bytes=size_bytes, promises=tuple(promises))
+        for (place, size_bytes), promises in by_object.items()
+    ]
+
+
+def _report(error: Exception, keys: Collection[Key]) -> None:
+    digests = [str(digest) for _, digest in keys][:1]
+    if isinstance(error, CollectorError | ProtocolError):
+        logger.warning("storing.failed code=%s count=%d digest=%s", error.code, len(keys), *digests)
+    else:
+        logger.error("storing.crashed count=%d digest=%s", len(keys), *digests, exc_info=error)

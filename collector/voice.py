@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from collector.core.admission import Candidate, Refuse
 from collector.sequencer import Sequencer
+from protocol.errors import ProtocolError
 from protocol.ids import COLLECTOR
 from protocol.statements import Header, Statement, sign_statement
 
@@ -26,7 +28,16 @@ class Voice:
 
     async def say(self, statement: Statement) -> int:
         """Commit; returns the log index. Raises CollectorError (retryable), or ProtocolError if refused."""
-        decision = await self._sequencer.submit(Candidate.read(sign_statement(statement, self._seed)))
-        if isinstance(decision, Refuse):
-            raise decision.error
-        return decision.index
+        (outcome,) = await self.say_all([statement])
+        if isinstance(outcome, ProtocolError):
+            raise outcome
+        return outcome
+
+    async def say_all(self, statements: Sequence[Statement]) -> list[int | ProtocolError]:
+        """Commit many together; for each its log index, or why it was refused. Raises CollectorError (retryable)."""
+        candidates = await asyncio.to_thread(self._sign_all, statements)
+        decisions = await self._sequencer.submit_all(candidates)
+        return [decision.error if isinstance(decision, Refuse) else decision.index for decision in decisions]
+
+    def _sign_all(self, statements: Sequence[Statement]) -> list[Candidate]:
+        return [Candidate.read(sign_statement(statement, self._seed)) for statement in statements]

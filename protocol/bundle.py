@@ -139,7 +139,7 @@ class BundleParser:
         self._members = list(taken)
         _check_members(self._members)
         self._names = {member.name for member in self._members}
-        self._verified = len(self._members)
+        self._whole = len(self._members)
         self._boundary = self._position = sum(member.span_bytes for member in self._members)
         self._own = bytearray()  # the header or the end while it comes in
         self._left = 0
@@ -149,8 +149,13 @@ class BundleParser:
 
     @property
     def members(self) -> tuple[Member, ...]:
-        """Those whose bytes are here and have their digest."""
-        return tuple(self._members[: self._verified])
+        """Those that are here whole, padding included, and have their digest."""
+        return tuple(self._members[: self._whole])
+
+    @property
+    def position_bytes(self) -> int:
+        """How much of the stream was read."""
+        return self._position
 
     @property
     def boundary_bytes(self) -> int:
@@ -210,13 +215,16 @@ class BundleParser:
         self._advance(len(data))
         if not self._left:
             self._verify(member)
+            self._note_whole()
         return Piece(member=member, data=data, starts=starts, ends=not self._left)
 
     def _verify(self, member: Member) -> None:
         if self._hasher.hexdigest() != member.digest.hex:
             raise BundleMalformedError(f"the bytes of {member.name} do not have the digest in its name")
-        self._verified = len(self._members)
-        self._boundary = self._position + self._padding
+
+    def _note_whole(self) -> None:
+        if not self._padding:
+            self._whole, self._boundary = len(self._members), self._position
 
     def _skip_padding(self, block: memoryview) -> memoryview:
         padding = block[: self._padding]
@@ -224,6 +232,7 @@ class BundleParser:
             raise BundleMalformedError("a member of a bundle is filled up with something else than zeros")
         self._padding -= len(padding)
         self._advance(len(padding))
+        self._note_whole()
         return block[len(padding) :]
 
     def _end(self) -> None:

@@ -142,8 +142,10 @@ def _siblings(index: int, size: int, start: int, read: HashReader) -> list[bytes
     for level in range(start, (size - 1).bit_length()):
         sibling = (index >> level) ^ 1
         low = sibling << level
-        if low < size:
-            path.append(_range_root(low, min(low + (1 << level), size), read))
+        if low + (1 << level) <= size:
+            path.append(read(level, sibling))
+        elif low < size:
+            path.append(_range_root(low, size, read))
     return path
 
 

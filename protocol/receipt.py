@@ -41,6 +41,10 @@ class ReceiptItem:
     def to_json(self) -> dict[str, object]:
         return {"envelope": self.envelope.to_json(), "proof": self.proof.to_bytes().decode()}
 
+    def to_bytes(self) -> bytes:
+        """RFC 8785 bytes."""
+        return canonical(self.to_json())
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
@@ -82,15 +86,15 @@ class Receipt:
         fields.check_critical()
         return receipt
 
-    def to_bytes(self) -> bytes:
-        return canonical(
+    def to_bytes(self, write_item: Callable[[ReceiptItem], bytes] = ReceiptItem.to_bytes) -> bytes:
+        """RFC 8785 bytes. ``write_item`` may remember what it wrote: receipts of one batch share most items."""
+        head = canonical({"agency": self.agency, "digest": str(self.digest)})
+        tail = canonical(
             {
+                "size_bytes": self.size_bytes,
+                "statement": str(self.statement),
                 "type": RECEIPT_TYPE,
                 "v": _VERSION,
-                "agency": self.agency,
-                "statement": str(self.statement),
-                "digest": str(self.digest),
-                "size_bytes": self.size_bytes,
-                "items": [item.to_json() for item in self.items],
             }
         )
+        return b'%s,"items":[%s],%s' % (head[:-1], b",".join(map(write_item, self.items)), tail[1:])

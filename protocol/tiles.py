@@ -150,21 +150,22 @@ class TileHashReader:
     def __init__(self, size: int, read: TileReader) -> None:
         self._size = size
         self._read = read
-        self._rows: dict[Tile, list[list[bytes]]] = {}
+        self._rows: dict[tuple[int, int], list[list[bytes]]] = {}
 
     def __call__(self, level: int, index: int, /) -> bytes:
-        tile = tile_of(level, index, self._size)
-        inner = level % TILE_HEIGHT
-        return self._rows_of(tile)[inner][index - (tile.index << (TILE_HEIGHT - inner))]
+        if level >= 0 <= index < self._size >> level:
+            tile_level, inner = divmod(level, TILE_HEIGHT)
+            rows = self._rows.get((tile_level, index >> (TILE_HEIGHT - inner)))
+            if rows is not None:
+                return rows[inner][index & ((TILE_WIDTH >> inner) - 1)]
+        return self._load(level, index)
 
-    def _rows_of(self, tile: Tile) -> list[list[bytes]]:
-        rows = self._rows.get(tile)
-        if rows is None:
-            rows = _subtree_rows(_split_hashes(tile, self._read(tile)))
-            if len(self._rows) == _CACHED_TILES:
-                del self._rows[next(iter(self._rows))]
-            self._rows[tile] = rows
-        return rows
+    def _load(self, level: int, index: int) -> bytes:
+        tile = tile_of(level, index, self._size)
+        if len(self._rows) == _CACHED_TILES:
+            del self._rows[next(iter(self._rows))]
+        self._rows[tile.level, tile.index] = _subtree_rows(_split_hashes(tile, self._read(tile)))
+        return self(level, index)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

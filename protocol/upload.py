@@ -191,13 +191,14 @@ def decide_creation(headers: Mapping[str, str], *, agencies: Collection[str]) ->
     text = headers.get(UPLOAD_METADATA)
     pairs = parse_metadata(text)
     purpose, size_bytes = _purpose(pairs.get("purpose")), _announced_length(headers)
+    declared = _declared(pairs.get("digest"))
     if purpose is Purpose.BUNDLE:
-        _check_bundle_length(size_bytes)
+        _check_bundle(size_bytes, declared)
     return Creation(
         agency=_agency(pairs.get("agency"), agencies),
         purpose=purpose,
         size_bytes=size_bytes,
-        declared=_declared(pairs.get("digest")),
+        declared=declared,
         metadata=text or None,
     )
 
@@ -272,7 +273,9 @@ def _announced_length(headers: Mapping[str, str]) -> int | None:
     return _within_limit(length)
 
 
-def _check_bundle_length(length: int | None) -> None:
+def _check_bundle(length: int | None, declared: Digest | None) -> None:
+    if declared is not None:
+        raise UploadHeaderError(f"{UPLOAD_METADATA}: a bundle has no digest, its members have")
     if length is None:
         raise UploadHeaderError(f"a bundle announces its {UPLOAD_LENGTH}")
     if length > MAX_BUNDLE_BYTES:

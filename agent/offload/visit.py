@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final
 
 from agent.core.bay import BayEvent, BayState
 from agent.offload.inventory import Taken, find_open_visit, profile_name, sign_off_missing, take_inventory
@@ -15,9 +14,6 @@ from agent.offload.tile import Tile
 from agent.ports import RecorderVolume
 from agent.release.releaser import Releaser, Standing
 from agent.spool.records import Accounting
-
-_MAX_DOUBLINGS: Final = 5
-"""Of the pause before a volume is listed again because of a file that was moving: then every five minutes."""
 
 
 class Visit:
@@ -42,7 +38,6 @@ class Visit:
         self._changed = asyncio.Event()
         self._woken = asyncio.Event()
         self._erased_here = False
-        self._moving = 0
         self._listed_at_s = 0.0
 
     def note_changed(self) -> None:
@@ -60,7 +55,7 @@ class Visit:
         taken = await self._list(await self._threads.call(None, find_open_visit, self._volume, self._tools))
         while True:
             if await offloader.read_rows(taken.inventory, taken.subject, self._wants_relisting):
-                await self._pause_before_listing(offloader)
+                await self._pause_before_listing()
                 taken = await self._list_again(taken)
             else:
                 await self._read_all(taken)
@@ -193,15 +188,13 @@ class Visit:
     def _wants_relisting(self) -> bool:
         return self._changed.is_set() and self._seconds_to_listing() <= 0
 
-    def _seconds_to_listing(self, *, pauses: int = 1) -> float:
+    def _seconds_to_listing(self) -> float:
         passed_s = asyncio.get_running_loop().time() - self._listed_at_s
-        return pauses * self._tools.settings.relist_pause_s - passed_s
+        return self._tools.settings.relist_pause_s - passed_s
 
-    async def _pause_before_listing(self, offloader: Offloader) -> None:
-        """A file that changes all the time must not make an inventory a second, nor one a minute for hours."""
-        self._moving = self._moving + 1 if offloader.met_moving_file else 0
-        doublings = min(max(0, self._moving - 1), _MAX_DOUBLINGS)
-        await asyncio.sleep(max(0.0, self._seconds_to_listing(pauses=2**doublings)))
+    async def _pause_before_listing(self) -> None:
+        """A file that changes all the time must not make an inventory a second."""
+        await asyncio.sleep(max(0.0, self._seconds_to_listing()))
 
     def _offloader(self) -> Offloader:
         return Offloader(
@@ -216,14 +209,13 @@ class Visit:
 
     def _make_releaser(self) -> Releaser | None:
         """None where release is off: then nothing here ever opens the volume for writing."""
-        release = self._tools.release
-        if release is None or not release.settings.applies_to(self._tile.bay):
+        if self._tools.release is None:
             return None
         return Releaser(
             self._volume,
             self._tile,
             tools=self._tools,
-            release=release,
+            release=self._tools.release,
             threads=self._threads,
             turns=self._turns,
             session=self._session,

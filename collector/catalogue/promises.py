@@ -5,11 +5,24 @@ The queries are made once: they are asked for every clip, and making one costs m
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final, Literal
 
-from sqlalchemy import ColumnElement, Row, Select, and_, bindparam, literal_column, null, select, union_all
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    CompoundSelect,
+    Row,
+    Select,
+    and_,
+    bindparam,
+    literal_column,
+    null,
+    select,
+    union_all,
+)
 
 from collector.catalogue import tables
 from collector.catalogue.keys import KeyQueries
@@ -17,6 +30,11 @@ from collector.objects import ObjectClass
 from protocol.digest import Digest
 
 Purpose = Literal["original", "rendition", "listing"]
+
+_CHUNK: Final = 500
+"""Values of one ``IN``."""
+
+_Query = CompoundSelect[*tuple[object, ...]]
 
 _entries: Final = tables.entries
 _inventories: Final = tables.inventories
@@ -55,6 +73,35 @@ class PromiseQueries(KeyQueries):
             found = connection.execute(_AWAITING, {"of_agency": agency, "of_digest": digest})
             return sorted(map(_promise, found), key=_place)
 
+    def promises_awaiting_all(
+        self, wanted: Collection[tuple[str, Digest]]
+    ) -> dict[tuple[str, Digest], list[Promise]]:
+        """As ``promises_awaiting`` for many (agency, digest) at once; those without promises are left out."""
+        found: dict[tuple[str, Digest], list[Promise]] = {}
+        for agency in {agency for agency, _ in wanted}:
+            digests = {digest for owner, digest in wanted if owner == agency}
+            for promise in self._found(_AWAITING_ALL, digests, of_agency=agency):
+                found.setdefault((agency, promise.digest), []).append(promise)
+        return {key: sorted(found[key], key=_place) for key in wanted if key in found}
+
+    def promises(self, statements: Collection[Digest]) -> dict[Digest, Promise]:
+        """What each of the statements promises; those unknown or without a promise are left out."""
+        return {promise.statement: promise for promise in self._found(_PROMISE_ALL, set(statements))}
+
+    def stored_indices(self, statements: Collection[Digest]) -> dict[Digest, int]:
+        """Where it is said that the bytes each of the statements promises are stored; others are left out."""
+        return {
+            statement: promise.stored_index
+            for statement, promise in self.promises(statements).items()
+            if promise.stored_index is not None
+        }
+
+    def _found(self, query: _Query, digests: Collection[Digest], **named: str) -> Iterator[Promise]:
+        rest = iter(digests)
+        with self._reading() as connection:
+            while chunk := list(islice(rest, _CHUNK)):
+                yield from map(_promise, connection.execute(query, {"wanted": chunk, **named}))
+
     def all_awaiting(self, limit: int, after: int = -1) -> list[Promise]:
         """Promises not stored yet with an entry index above ``after``; the last one's index leads on."""
         return self._page(_ALL_AWAITING, limit, after)
@@ -85,14 +132,29 @@ class PromiseQueries(KeyQueries):
 
         None while one of them is not in the log, or where they do not belong together.
         """
+        return self.chains([statement]).get(statement)
+
+    def chains(self, statements: Collection[Digest]) -> dict[Digest, tuple[int, ...]]:
+        """As ``chain`` for many at once; those without one are left out."""
+        found: dict[Digest, set[int]] = {}
+        used: dict[int, tuple[int, str, str]] = {}
+        rest = iter(statements)
         with self._reading() as connection:
-            links = connection.execute(_LINKS, {"of_statement": statement}).one_or_none()
-            if links is None or links.stored_index is None:
-                return None
-            indices = {index for index in links if index is not None}
-            uses = connection.execute(_USES, {"indices": sorted(indices)}).all()
+            while chunk := list(islice(rest, _CHUNK)):
+                for statement, *links in connection.execute(_LINKS, {"wanted": chunk}):
+                    if links[0] is not None:
+                        found[statement] = {index for index in links if index is not None}
+            left = iter(sorted(set().union(*found.values())))
+            while indices := list(islice(left, _CHUNK)):
+                used.update(
+                    (index, (index, key, agency))
+                    for index, key, agency in connection.execute(_USES, {"indices": indices})
+                )
             history = self._history(connection)
-        return tuple(sorted(indices | history.needed((index, key, agency) for index, key, agency in uses)))
+        return {
+            statement: tuple(sorted(indices | history.needed(used[index] for index in indices)))
+            for statement, indices in found.items()
+        }
 
 
 def _place(promise: Promise) -> int:
@@ -147,6 +209,19 @@ def _promises(
 _PROMISE: Final = union_all(
     *(_promises(*source).where(source[1] == bindparam("of_statement")) for source in _SOURCES)
 )
+_PROMISE_ALL: Final = union_all(
+    *(_promises(*source).where(source[1].in_(bindparam("wanted", expanding=True))) for source in _SOURCES)
+)
+_AWAITING_ALL: Final = union_all(
+    *(
+        _promises(*source).where(
+            source[1].table.c.agency == bindparam("of_agency"),
+            source[2].in_(bindparam("wanted", expanding=True)),
+            source[1].table.c.stored_index.is_(None),
+        )
+        for source in _SOURCES
+    )
+)
 _AWAITING: Final = union_all(
     *(
         _promises(*source).where(
@@ -197,22 +272,36 @@ _OF_RENDITION: Final = and_(
     _clips.c.agency == _renditions.c.agency,
     _clips.c.digest == _renditions.c.original,
 )
+_WANTED: Final[BindParameter[Digest]] = bindparam("wanted", expanding=True)
 _LINKS: Final = union_all(
     select(
+        _inventories.c.statement,
         _inventories.c.stored_index,
         _inventories.c.log_index,
         null().label("manifest"),
         null().label("inventory"),
-    ).where(_inventories.c.statement == bindparam("of_statement")),
-    select(_clips.c.stored_index, _clips.c.log_index, _inventories.c.log_index.label("inventory"), null())
+    ).where(_inventories.c.statement.in_(_WANTED)),
+    select(
+        _clips.c.manifest,
+        _clips.c.stored_index,
+        _clips.c.log_index,
+        _inventories.c.log_index.label("inventory"),
+        null(),
+    )
     .join_from(_clips, _inventories, _OF_MANIFEST)
-    .where(_clips.c.manifest == bindparam("of_statement")),
-    select(_renditions.c.stored_index, _renditions.c.log_index, _clips.c.log_index, _inventories.c.log_index)
+    .where(_clips.c.manifest.in_(_WANTED)),
+    select(
+        _renditions.c.statement,
+        _renditions.c.stored_index,
+        _renditions.c.log_index,
+        _clips.c.log_index,
+        _inventories.c.log_index,
+    )
     .join_from(_renditions, _clips, _OF_RENDITION)
     .join(_inventories, _OF_MANIFEST)
-    .where(_renditions.c.statement == bindparam("of_statement")),
+    .where(_renditions.c.statement.in_(_WANTED)),
 )
-"""The statement's stored and its own entry, and those of the manifest and the inventory it builds on."""
+"""Each statement, its stored and its own entry, and those of the manifest and the inventory it builds on."""
 
 _USES: Final = select(_entries.c.log_index, _entries.c.key_id, _entries.c.agency).where(
     _entries.c.log_index.in_(bindparam("indices", expanding=True))

@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from collector.core.admission import Admit, Candidate, Known, Refuse, decide_admission
 from protocol.digest import Digest
 from protocol.entry import KEY_KINDS
+from protocol.errors import ProtocolError
 from protocol.keyring import KeyRecord
 from protocol.statements import Stored
 
 Identity = tuple[str, str, Digest]
 
 
+class PayloadDamagedError(ProtocolError):
+    """Something else lies under the name of this statement's payload. A person must look; then it comes again."""
+
+    code = "payload-damaged"
+    retryable = True
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """A candidate with what the log says: its signer's key and, if it is in the log already, its place."""
+    """A candidate with what the log says: its signer's key and, if it is in the log already, its place. ``damaged``:
+    its payload cannot be stored now."""
 
     candidate: Candidate
     record: KeyRecord | None
     known_index: int | None
+    damaged: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +54,11 @@ def plan_batch(questions: Sequence[Question], *, next_index: int, now: datetime)
         candidate, identity = question.candidate, identify(question.candidate)
         known_index = fresh.get(identity, question.known_index)
         decision = decide_admission(candidate, record=question.record, known_index=known_index, now=now)
-        if isinstance(decision, Admit):
+        if isinstance(decision, Admit) and question.damaged:
+            decision = Refuse(
+                error=PayloadDamagedError("the statement's payload cannot be stored"), authenticated=False
+            )
+        elif isinstance(decision, Admit):
             if decision.implausible_time:
                 implausible.append(candidate)
             fresh[identity] = next_index + len(admitted)
@@ -59,6 +73,18 @@ def identify(candidate: Candidate) -> Identity:
     statement = candidate.statement
     what = ("stored", statement.statement) if isinstance(statement, Stored) else ("statement", candidate.id)
     return (candidate.entry.key_id, *what)
+
+
+def split_batches(candidates: Sequence[Candidate], most: int) -> Iterator[Sequence[Candidate]]:
+    """In order, at most ``most`` together, and nothing together with what ends a batch before it."""
+    part: list[Candidate] = []
+    for candidate in candidates:
+        part.append(candidate)
+        if len(part) == most or ends_batch(candidate):
+            yield part
+            part = []
+    if part:
+        yield part
 
 
 def ends_batch(candidate: Candidate) -> bool:

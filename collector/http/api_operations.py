@@ -57,6 +57,15 @@ _STATIONS: Final = (
         security=_STATION,
     ),
     Operation(
+        method="POST",
+        path="/api/v1/receipts",
+        id="getReceipts",
+        summary="The receipts for what many statements promise, all under one checkpoint.",
+        body=Content(),
+        answers={200: Content()},
+        security=_STATION,
+    ),
+    Operation(
         method="GET",
         path="/api/v1/receipts/{statement}",
         id="getReceipt",

@@ -8,13 +8,17 @@ from aiohttp import web
 
 from collector.http.identity import station_of
 from collector.intake import Intake
-from collector.receipts import Receipts
+from collector.receipts import Receipts, ReceiptsMade
 from protocol.admission import MAX_RESULTS
-from protocol.canonical import Fields, parse_json
+from protocol.canonical import Fields, canonical, parse_json
 from protocol.digest import Digest
 from protocol.dsse import Envelope
+from protocol.errors import MalformedError
 from protocol.limits import MAX_MESSAGE_BYTES
 from protocol.receipt import RECEIPT_TYPE
+
+MAX_ASKED: Final = 256
+"""Receipts in one answer: about 2.5 MB."""
 
 _ENVELOPE_TYPE: Final = "application/vnd.dsse.envelope.v1+json"
 
@@ -34,6 +38,13 @@ class StatementHandlers:
         answer = await self._intake.answer(station.name, envelopes, agencies=station.agencies)
         return web.Response(body=answer.to_bytes(), content_type=_ENVELOPE_TYPE)
 
+    async def receipts(self, request: web.Request) -> web.Response:
+        station = station_of(request)
+        body = parse_json(await request.read(), max_bytes=MAX_MESSAGE_BYTES, what="request body")
+        wanted = Fields(body, "request body").items("statements", max_items=MAX_ASKED)
+        made = await self._receipts.make_all([_digest(item) for item in wanted], station.agencies)
+        return web.Response(body=_answer(made), content_type="application/json")
+
     async def receipt(self, request: web.Request) -> web.Response:
         station = station_of(request)
         statement = Digest.parse(request.match_info["statement"])
@@ -41,6 +52,19 @@ class StatementHandlers:
         return web.Response(body=receipt.to_bytes(), content_type=RECEIPT_TYPE)
 
 
+def _digest(item: object) -> Digest:
+    if not isinstance(item, str):
+        raise MalformedError("a statement is named by its digest")
+    return Digest.parse(item)
+
+
+def _answer(made: ReceiptsMade) -> bytes:
+    receipts = b",".join(b'"%s":%s' % (str(one).encode(), data) for one, data in made.receipts.items())
+    pending, unknown = (canonical([str(one) for one in many]) for many in (made.pending, made.unknown))
+    return b'{"pending":%s,"receipts":{%s},"unknown":%s}' % (pending, receipts, unknown)
+
+
 def add_statement_routes(app: web.Application, handlers: StatementHandlers) -> None:
     app.router.add_post("/api/v1/statements", handlers.submit)
+    app.router.add_post("/api/v1/receipts", handlers.receipts)
     app.router.add_get("/api/v1/receipts/{statement}", handlers.receipt)

@@ -18,6 +18,7 @@ from typing import Final, ParamSpec, Protocol, TypeVar
 
 from aiohttp import StreamReader, web
 
+from collector.bundles import BundlePart
 from collector.errors import StorageError
 from collector.http.receive import BufferPool, receive
 from collector.http.turns import Turns
@@ -36,6 +37,7 @@ from protocol.upload import (
     decide_part,
 )
 from protocol.upload_errors import (
+    BundleMalformedError,
     PartCutError,
     SupersededError,
     TooLargeError,
@@ -169,7 +171,7 @@ class UploadService:
         if not upload.is_complete:
             async with self._turns.take(upload_id):
                 upload = self._find(uploader, upload_id)
-        if upload.is_complete and upload.actual is None:
+        if upload.is_complete and not upload.is_measured:
             upload = await self._in_thread(self._staging.measure, upload_id)
         return upload
 
@@ -227,6 +229,10 @@ class UploadService:
             # after a crash here: the digest of the whole decides in the end.
             if plan.checksum and ended_by is None:
                 check_checksum(plan.checksum, part.checksum)
+        except BundleMalformedError:
+            await self._in_thread(self._staging.roll_back, part)
+            await self._in_thread(self._staging.remove, upload.upload_id)
+            raise
         except BaseException:
             await self._in_thread(self._staging.roll_back, part)
             raise
@@ -236,7 +242,9 @@ class UploadService:
             raise _told(ended_by)
         return upload
 
-    async def _receive(self, part: PartWriter, plan: Part, body: StreamReader) -> Exception | None:
+    async def _receive(
+        self, part: PartWriter | BundlePart, plan: Part, body: StreamReader
+    ) -> Exception | None:
         """What ended the body early, a full disk included; None at its proper end."""
 
         async def write(block: memoryview) -> None:
@@ -253,14 +261,14 @@ class UploadService:
         """Passes a complete upload on."""
         if not upload.is_complete:
             return upload
-        if upload.actual is None:
+        if not upload.is_measured:
             upload = await self._in_thread(self._staging.measure, upload.upload_id)
-        assert upload.actual is not None
-        try:
-            check_declared(upload.declared, upload.actual)
-        except UploadError:
-            await self._in_thread(self._staging.remove, upload.upload_id)
-            raise
+        if upload.actual is not None:
+            try:
+                check_declared(upload.declared, upload.actual)
+            except UploadError:
+                await self._in_thread(self._staging.remove, upload.upload_id)
+                raise
         if not self._is_stored(upload):
             await self.hooks.on_complete(upload)
         return upload

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 
 from collector.log.tile_files import LogMissingError, TileFiles
 from protocol.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
@@ -10,7 +11,7 @@ from protocol.errors import ProofError
 from protocol.log_reading import LogCopy, read_entries
 from protocol.merkle import EMPTY_ROOT, make_consistency_proof, make_inclusion_proof, tree_root
 from protocol.note import SignerKey, VerifierKey
-from protocol.tiles import TileHashReader, grow
+from protocol.tiles import ENTRIES, TILE_WIDTH, Tile, TileHashReader, grow, parse_bundle
 from protocol.tlog_proof import TlogProof
 
 
@@ -69,6 +70,19 @@ class LogWriter:
     def entries(self, start: int, end: int) -> Iterator[tuple[int, bytes]]:
         """Entries of the durable log as (index, bytes)."""
         return read_entries(LogCopy(b"", self._files.read), start, end, self.checkpoint.size)
+
+    def entries_at(self, indices: Iterable[int]) -> dict[int, bytes]:
+        """Single entries of the durable log by index; each bundle is read once. Raises ProofError beyond its end."""
+        size = self.checkpoint.size
+        found: dict[int, bytes] = {}
+        for bundle, group in groupby(sorted(set(indices)), lambda index: index // TILE_WIDTH):
+            wanted = list(group)
+            if wanted[-1] >= size:
+                raise ProofError(f"a log of {size} entries has none at {wanted[-1]}")
+            tile = Tile(level=ENTRIES, index=bundle, width=min(TILE_WIDTH, size - bundle * TILE_WIDTH))
+            entries = parse_bundle(self._files.read(tile), tile.width)
+            found.update((index, entries[index % TILE_WIDTH]) for index in wanted)
+        return found
 
     def prove(self, indices: Sequence[int]) -> tuple[TlogProof, ...]:
         """Inclusion proofs of these entries, all under the current checkpoint."""

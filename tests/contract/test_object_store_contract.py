@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,7 @@ from collector.errors import (
     StorageFullError,
 )
 from collector.files import BLOCK_BYTES, Files, PosixFiles
-from collector.objects import ObjectClass, ObjectStore
+from collector.objects import Adoption, ObjectClass, ObjectStore
 from collector.objects.directory import DirectoryObjectStore
 from collector.part_writer import write_all
 from protocol.digest import Digest
@@ -189,6 +189,53 @@ async def test_stored_files_are_read_only_and_nothing_is_left_over(tmp_path: Pat
     assert list((tmp_path / "objects" / ".incoming").iterdir()) == []
 
 
+MANY = [b"object %d" % number for number in range(7)]
+
+
+async def test_many_are_stored_together(world: World) -> None:
+    assert (
+        await world.store.put_all(ORIGINALS, [("hz", data) for data in MANY] + [("nb", MANY[0])])
+        == [None] * 8
+    )
+    assert await world.store.put_all(ORIGINALS, [("hz", data) for data in MANY]) == [None] * 7
+    places = [("hz", ORIGINALS, Digest.of(data)) for data in MANY]
+    assert await world.store.read_all(places) == MANY
+    assert await world.store.sizes([*places, ("nb", ORIGINALS, Digest.of(MANY[1]))]) == [
+        len(data) for data in MANY
+    ] + [None]
+    assert await world.store.read("nb", ORIGINALS, Digest.of(MANY[0])) == MANY[0]
+
+
+async def test_what_became_of_each_of_many_is_told(world: World) -> None:
+    await world.store.put_bytes("hz", ORIGINALS, DATA)
+    world.damage(DIGEST, DATA[:-1] + b"?")
+    adoptions = [
+        Adoption(
+            path=world.stage(data, data.decode()), place=("hz", ORIGINALS, Digest.of(data)), size_bytes=8
+        )
+        for data in MANY
+    ]
+    wrong = replace(adoptions[2], place=("hz", ORIGINALS, Digest.of(b"something else")))
+    damaged = Adoption(path=world.stage(DATA), place=("hz", ORIGINALS, DIGEST), size_bytes=len(DATA))
+    outcomes = await world.store.adopt_all([*adoptions[:2], wrong, damaged, *adoptions[3:], *adoptions[:2]])
+    assert [type(outcome) for outcome in outcomes[2:4]] == [DigestMismatchError, ObjectCorruptError]
+    assert outcomes[:2] + outcomes[4:] == [None] * 8
+    found = await world.store.read_all([wrong.place, damaged.place, *(item.place for item in adoptions)])
+    assert [type(one) for one in found[:2]] == [ObjectMissingError, ObjectCorruptError]
+    assert [type(one) for one in found[2:]] == [bytes] * 2 + [ObjectMissingError] + [bytes] * 4
+    put = await world.store.put_all(ORIGINALS, [("hz", data) for data in [*MANY, DATA]])
+    assert [type(one) for one in put] == [type(None)] * 7 + [ObjectCorruptError]
+
+
+async def test_few_and_none_are_many_too(world: World) -> None:
+    assert await world.store.put_all(ORIGINALS, []) == []
+    assert await world.store.adopt_all([]) == []
+    assert await world.store.put_all(ORIGINALS, [("hz", DATA)]) == [None]
+    item = Adoption(path=world.stage(DATA), place=("nb", ORIGINALS, DIGEST), size_bytes=len(DATA))
+    assert await world.store.adopt_all([item]) == [None]
+    assert await world.store.read("nb", ORIGINALS, DIGEST) == DATA
+
+
 class Trial:
     """One adoption on files that can lose their power, from a staged and durable upload."""
 
@@ -208,9 +255,34 @@ class Trial:
     async def put(self) -> None:
         await self.store().put_bytes("hz", ORIGINALS, DATA)
 
+    async def adopt_all(self) -> None:
+        """Sealed files, as members of a bundle are, and one that is not."""
+        folder = Path("/data/staging")
+        sealed = [folder / str(number) for number in range(len(MANY))]
+        fault, self.files.fault = self.files.fault, None
+        for path, data in zip(sealed, MANY, strict=True):
+            if path.name not in self.files.names(folder):
+                stage(self.files, path, data)
+                self.files.make_read_only(path)
+        self.files.sync_all(folder)
+        self.files.calls.clear()
+        self.files.fault = fault
+        items = [
+            Adoption(path=path, place=("hz", ORIGINALS, Digest.of(data)), size_bytes=len(data), sealed=True)
+            for path, data in zip(sealed, MANY, strict=True)
+        ]
+        whole = Adoption(path=self.staged, place=("hz", ORIGINALS, DIGEST), size_bytes=len(DATA))
+        for outcome in await self.store().adopt_all([*items, whole]):
+            if outcome is not None:
+                raise outcome
+
+    async def put_all(self) -> None:
+        await self.store().put_all(ORIGINALS, [("hz", data) for data in [*MANY, DATA]])
+
     async def assert_absent_or_whole(self) -> None:
-        if await self.store().exists("hz", ORIGINALS, DIGEST):
-            await self.store().verify("hz", ORIGINALS, DIGEST)
+        for data in [*MANY, DATA]:
+            if await self.store().exists("hz", ORIGINALS, Digest.of(data)):
+                await self.store().verify("hz", ORIGINALS, Digest.of(data))
 
 
 async def count_calls(verb: str) -> int:
@@ -219,7 +291,7 @@ async def count_calls(verb: str) -> int:
     return len(trial.files.calls)
 
 
-@pytest.mark.parametrize("verb", ["adopt", "put"])
+@pytest.mark.parametrize("verb", ["adopt", "put", "adopt_all", "put_all"])
 @pytest.mark.parametrize("performed", [False, True], ids=["refused", "performed but reported failed"])
 async def test_a_failure_and_power_cut_at_any_call_leave_no_object_or_the_whole_one(
     verb: str, performed: bool
@@ -254,6 +326,21 @@ async def test_bytes_are_compared_after_they_are_durable_and_named_after_they_ar
     await trial.adopt()
     verbs = [verb for verb, _ in trial.files.calls if verb != "make_folder"]
     assert verbs == ["make_read_only", "sync_file", "reread", "link", "sync_folder"]
+
+
+async def test_many_are_compared_after_they_are_durable_and_named_after_they_are_compared() -> None:
+    trial = Trial()
+    await trial.put_all()
+    verbs = [verb for verb, _ in trial.files.calls if verb not in ("make_folder", "add_folder")]
+    count = len(MANY) + 1
+    assert verbs == (
+        ["create", "write"] * count
+        + ["sync_all"]
+        + ["reread"] * count
+        + ["link"] * count
+        + ["sync_all"]
+        + ["remove"] * count
+    )
 
 
 async def test_bytes_whose_sync_once_failed_are_found_out_by_the_re_read() -> None:

@@ -17,6 +17,7 @@ from collector.core.access import Scope
 from protocol import ed25519
 from protocol.admission import MAX_RESULTS, open_admission
 from protocol.checkpoint import open_checkpoint
+from protocol.digest import Digest
 from protocol.dsse import Envelope
 from protocol.limits import MAX_MESSAGE_BYTES
 from protocol.receipt import RECEIPT_TYPE, Receipt
@@ -244,3 +245,24 @@ async def test_unknown_places_are_problems_too(site: CollectorSite) -> None:
     assert (answer.status, answer.code) == (404, "not-found")
     answer = await site.ask("DELETE", "/log/checkpoint")
     assert (answer.status, answer.code) == (405, "method-not-allowed")
+
+
+async def test_receipts_are_asked_for_together(site: CollectorSite) -> None:
+    await store_clip(site)
+    unknown = Digest.of(b"nobody said so")
+    body = json.dumps({"statements": [str(CLIP_ID), str(unknown)]}).encode()
+    answer = await site.ask("POST", "/api/v1/receipts", body, who=STATION)
+    assert answer.status == 200
+    found = json.loads(answer.body)
+    assert (found["pending"], found["unknown"]) == ([], [str(unknown)])
+    alone = await site.get(f"/api/v1/receipts/{CLIP_ID}", who=STATION)
+    assert found["receipts"] == {str(CLIP_ID): json.loads(alone.body)}
+
+
+@pytest.mark.parametrize(
+    "asked", [None, {}, [1], ["sha256:0"], [str(Digest.of(b"%d" % n)) for n in range(257)]]
+)
+async def test_a_question_for_receipts_has_its_form(site: CollectorSite, asked: object) -> None:
+    body = json.dumps({"statements": asked}).encode()
+    answer = await site.ask("POST", "/api/v1/receipts", body, who=STATION)
+    assert (answer.status, answer.code) == (400, "malformed")

@@ -43,6 +43,7 @@ from protocol.note import SignerKey
 from protocol.statements import Enrolled, Manifest, Revoked, Statement, sign_statement, statement_id
 from protocol.upload import Creation, Purpose
 from protocol.verify import Promise, verify_receipt
+from tests.support.bundles import File, bundle_of
 from tests.support.evidence import (
     AGENCY,
     COLLECTOR_SEED,
@@ -192,6 +193,28 @@ class Lab:
         part = self.staging.part(upload.upload_id)
         part.write(content)
         return self.staging.commit(part, expires_at=expires_at)
+
+    async def place_bundle(self, files: Sequence[File], *, cut_at: int | None = None) -> StagedUpload:
+        """A bundle in staging that nobody was told of; incomplete if it is cut."""
+        return await asyncio.to_thread(self._place_bundle, files, cut_at)
+
+    def _place_bundle(self, files: Sequence[File], cut_at: int | None) -> StagedUpload:
+        data = bundle_of(files)
+        creation = Creation(
+            purpose=Purpose.BUNDLE, agency=AGENCY, declared=None, size_bytes=len(data), metadata=None
+        )
+        upload_id, expires_at = f"{next(self.world.numbers):032x}", self.world.now + timedelta(days=1)
+        upload = self.staging.create(creation, upload_id=upload_id, owner=STATION, expires_at=expires_at)
+        part = self.staging.part(upload.upload_id)
+        for start in range(0, len(data), 1000):
+            part.write(data[:cut_at][start : start + 1000])
+        return self.staging.commit(part, expires_at=expires_at)
+
+    async def upload_bundle(self, files: Sequence[File]) -> StagedUpload:
+        """As the upload service does it."""
+        upload = await self.place_bundle(files)
+        self.storer.upload_completed(upload)
+        return upload
 
     async def upload(
         self,

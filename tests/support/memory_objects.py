@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
-from collector.errors import ObjectCorruptError, ObjectMissingError, storage_errors
+from collector.errors import CollectorError, ObjectCorruptError, ObjectMissingError, storage_errors
 from collector.files import BLOCK_BYTES, Files
-from collector.objects import ObjectClass, ObjectStat
+from collector.objects import Adoption, AdoptionError, ObjectClass, ObjectStat, Place
 from protocol.digest import Digest
 from protocol.errors import DigestMismatchError
 from protocol.ids import parse_agency
@@ -41,6 +41,34 @@ class MemoryObjectStore:
             )
         self._store(agency, cls, expected, data)
 
+    async def put_all(
+        self, cls: ObjectClass, items: Sequence[tuple[str, bytes]]
+    ) -> list[CollectorError | None]:
+        outcomes: list[CollectorError | None] = []
+        for agency, data in items:
+            try:
+                await self.put_bytes(agency, cls, data)
+            except ObjectCorruptError as error:
+                outcomes.append(error)
+            else:
+                outcomes.append(None)
+        return outcomes
+
+    async def adopt_all(self, adoptions: Sequence[Adoption]) -> list[AdoptionError | None]:
+        outcomes: list[AdoptionError | None] = []
+        for item in adoptions:
+            try:
+                await self.adopt(item.path, *item.place, item.size_bytes)
+            except (CollectorError, DigestMismatchError) as error:
+                outcomes.append(error)
+            else:
+                outcomes.append(None)
+        return outcomes
+
+    async def sizes(self, places: Sequence[Place]) -> list[int | None]:
+        held = [self._objects.get((parse_agency(agency), cls, digest)) for agency, cls, digest in places]
+        return [None if data is None else len(data) for data in held]
+
     async def open_range(
         self,
         agency: str,
@@ -57,6 +85,15 @@ class MemoryObjectStore:
     async def read(self, agency: str, cls: ObjectClass, digest: Digest) -> bytes:
         await self.verify(agency, cls, digest)
         return self._get(agency, cls, digest)
+
+    async def read_all(self, places: Sequence[Place]) -> list[bytes | CollectorError]:
+        found: list[bytes | CollectorError] = []
+        for place in places:
+            try:
+                found.append(await self.read(*place))
+            except CollectorError as error:
+                found.append(error)
+        return found
 
     async def stat(self, agency: str, cls: ObjectClass, digest: Digest) -> ObjectStat:
         return ObjectStat(size_bytes=len(self._get(agency, cls, digest)))

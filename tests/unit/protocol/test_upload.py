@@ -114,6 +114,9 @@ def test_a_bundle_announces_a_length_within_its_limit() -> None:
         decide_creation({**BUNDLE, "Upload-Length": str(MAX_BUNDLE_BYTES + 1)}, agencies={"hz"})
     with pytest.raises(UploadHeaderError, match="Upload-Length"):
         decide_creation({**BUNDLE, "Upload-Defer-Length": "1"}, agencies={"hz"})
+    named = BUNDLE["Upload-Metadata"] + ",digest " + base64.b64encode(str(DIGEST).encode()).decode()
+    with pytest.raises(UploadHeaderError, match="digest"):
+        decide_creation({"Upload-Length": "1", "Upload-Metadata": named}, agencies={"hz"})
 
 
 @given(st.binary(max_size=50))
