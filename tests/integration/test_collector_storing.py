@@ -13,7 +13,7 @@ from collector.objects import ObjectClass
 from collector.receipts import ReceiptPendingError, StatementUnknownError
 from protocol.digest import Digest
 from protocol.listing import ListingRow, RowState, encode_listing
-from protocol.statements import Problem
+from protocol.statements import Problem, sign_statement
 from protocol.upload import Purpose
 from protocol.verify import verify_receipt
 from tests.support.collector_lab import (
@@ -104,7 +104,8 @@ async def test_two_stations_with_the_same_clip_need_one_upload(lab: Lab) -> None
     second_inventory = replace(INVENTORY, header=head)
     second_clip = replace(clip(), header=replace(head, nonce="f" * 32), inventory=id_of(second_inventory))
     await lab.admit(INVENTORY, clip())
-    await lab.admit(second_inventory, second_clip, seed=OTHER_SEED)
+    said = [sign_statement(statement, OTHER_SEED) for statement in (second_inventory, second_clip)]
+    await lab.answer(*said, station=SECOND_STATION)
     await lab.upload(b"clip", owner=SECOND_STATION)
     await lab.stored(id_of(clip()))
     await lab.stored(id_of(second_clip))
