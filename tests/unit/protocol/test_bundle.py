@@ -145,7 +145,7 @@ def test_the_standard_librarys_tarfile_reads_the_same_members(files: list[File])
 
 
 @pytest.mark.skipif(shutil.which("tar") is None, reason="no tar here")
-@settings(max_examples=5)
+@settings(max_examples=5, deadline=None)
 @given(bundles)
 def test_gnu_tar_writes_and_lists_the_same_bundle(
     tmp_path_factory: pytest.TempPathFactory, files: list[File]
