@@ -12,6 +12,7 @@ for ever would keep its original in the spool for ever.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -41,7 +42,11 @@ logger = logging.getLogger(__name__)
 MAX_ATTEMPTS: Final = 3
 """A job begun so often and never finished probably kills its process, or meets a disk that will not mend."""
 
+PATIENCE_S: Final = 60.0
+"""A job waits at most so long for the line to be quiet: a station that delivers day and night renders all the same."""
+
 _PERIOD_S: Final = 15.0
+_LOOK_S: Final = 0.5
 
 OpenRenderer = Callable[[], Awaitable[Renderer]]
 """Raises SandboxUnavailableError while renditions cannot be made here."""
@@ -71,7 +76,9 @@ class MediaDesk:
         zone: tzinfo,
         reserve_bytes: int = 0,
         pause_s: float = 30.0,
+        busy: Callable[[], bool] = lambda: False,
     ) -> None:
+        """``busy``: whether bytes are on their way to the collector, which rendering must not delay."""
         self._journal = journal
         self._open_renderer = open_renderer
         self._testimony = testimony
@@ -80,6 +87,7 @@ class MediaDesk:
         self._zone = zone
         self._reserve_bytes = reserve_bytes
         self._pause_s = pause_s
+        self._busy = busy
         self.working: Working | None = None
         self.obstacle: str | None = None
 
@@ -90,9 +98,16 @@ class MediaDesk:
         while True:
             jobs = await asyncio.to_thread(self._journal.open_media_jobs, 1)
             if jobs:
+                await self._wait_for_quiet()
                 await self._try(jobs[0], renderer)
             else:
                 await self._doorbells.media.wait(_PERIOD_S)
+
+    async def _wait_for_quiet(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE_S):
+                while self._busy():  # noqa: ASYNC110 - transfers begin and end too often to ring for each
+                    await asyncio.sleep(_LOOK_S)
 
     def _prepare_folder(self) -> None:
         self._folder.mkdir(mode=0o700, exist_ok=True)

@@ -17,6 +17,9 @@ from typing import Final
 
 _MB: Final = 1_000_000
 _CLIP_BYTES: Final = 100 * _MB
+_DIFFERENCE_BYTES: Final = 64_000
+"""Each clip is shorter than the one before by more than a frame, so that no two are the same."""
+
 _PHOTO_BYTES: Final = 200_000
 _PHOTOS_IN_FOLDER: Final = 1000
 _FIRST_SHOT: Final = datetime(2026, 3, 2, 8, 0, 0)  # noqa: DTZ001 - what a recorder's clock shows
@@ -49,7 +52,7 @@ def clips(root: Path, *, share: float) -> DataSet:
         _make_seed(seed)
         repeats = max(0, size_bytes // seed.stat().st_size)
         for number in range(40):
-            _repeat(seed, repeats, folder / _clip_name(number), number, size_bytes)
+            _repeat(seed, repeats, folder / _clip_name(number), size_bytes - number * _DIFFERENCE_BYTES)
         seed.unlink()
 
     return _made(root, f"clips-{size_bytes // _MB}mb", make)
@@ -109,10 +112,9 @@ def _make_seed(path: Path) -> None:
     )  # fmt: skip
 
 
-def _repeat(seed: Path, repeats: int, target: Path, number: int, size_bytes: int) -> None:
+def _repeat(seed: Path, repeats: int, target: Path, size_bytes: int) -> None:
     _ffmpeg(
-        "-stream_loop", str(repeats), "-i", str(seed), "-c", "copy", "-fs", str(size_bytes),
-        "-metadata", f"comment=clip {number}", str(target),
+        "-stream_loop", str(repeats), "-i", str(seed), "-c", "copy", "-fs", str(size_bytes), str(target),
     )  # fmt: skip
 
 

@@ -30,7 +30,7 @@ from agent.uplink.answers import (
     problem_of,
 )
 from agent.uplink.errors import CollectorAnswerError, CollectorAwayError
-from agent.uplink.line import Line, Lines
+from agent.uplink.line import Lines, Pieces
 from protocol.canonical import Fields, parse_json
 from protocol.digest import Digest
 from protocol.errors import ProtocolError
@@ -89,11 +89,11 @@ class CollectorClient:
             await asyncio.to_thread(self._lines.close)
             self._lines = None
 
-    def open_line(self) -> Line:
-        """A connection of its own for large bodies; whoever asked for it closes it."""
+    async def send_body(self, method: str, url: URL, headers: Mapping[str, str], pieces: Pieces) -> Answer:
+        """One request with a large body, made in a thread; see ``Lines.send``."""
         if self._lines is None:
             raise RuntimeError("the collector client is not open")
-        return self._lines.open()
+        return await self._lines.send(method, url, headers, pieces)
 
     async def post_statements(self, envelopes: Sequence[bytes]) -> bytes:
         """Offer envelopes (at most 64 and 256 KiB, the caller's care); returns the signed admission, unverified.

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Final
 
 from agent.core.retry import Backoff
@@ -19,6 +20,7 @@ from agent.uplink.errors import SourceError
 from agent.uplink.patience import Gate, Random, failure_of
 from agent.uplink.sources import OpenFile
 from agent.uplink.tus import TusClient, UploadOrder
+from protocol.digest import Digest
 from protocol.upload import Purpose
 
 SLOTS: Final = 2
@@ -47,6 +49,14 @@ class GrowingSource:
         return available
 
 
+@dataclass(slots=True)
+class _Active:
+    """An early upload under way and where it goes."""
+
+    growing: GrowingFile
+    url: str | None
+
+
 class EarlyUploads:
     """Implements ``agent.offload.growing.EarlyDelivery``."""
 
@@ -59,7 +69,7 @@ class EarlyUploads:
         self._random = random
         self._slots = slots
         self._tasks: asyncio.TaskGroup | None = None
-        self._active: dict[asyncio.Task[None], str | None] = {}
+        self._active: dict[asyncio.Task[None], _Active] = {}
 
     @property
     def active(self) -> int:
@@ -87,16 +97,17 @@ class EarlyUploads:
             return
         work = self._deliver(growing, agency, upload_url, remember_url)
         task = self._tasks.create_task(work, name=f"early upload {growing.path.name[:12]}")
-        self._active[task] = upload_url
+        self._active[task] = _Active(growing=growing, url=upload_url)
         task.add_done_callback(lambda ended: self._active.pop(ended, None))
 
-    async def finished(self, url: str | None) -> None:
-        """Until no early upload works on this address: two senders of one upload would only cut each other off."""
-        if url is None:
-            return
-        owners = {task for task, active in self._active.items() if active == url}
-        if owners:
-            await asyncio.wait(owners)
+    async def finished(self, digest: Digest, url: str | None) -> str | None:
+        """Until no early upload works on these bytes or this address: two senders of one upload would only cut each
+        other off, and two uploads of the same bytes cost the line twice. The address to go on with."""
+        for task, active in list(self._active.items()):
+            if active.growing.digest == digest or (url is not None and active.url == url):
+                await asyncio.wait({task})
+                url = active.url
+        return url
 
     async def _deliver(
         self,
@@ -111,7 +122,7 @@ class EarlyUploads:
 
         async def keep(new: str | None) -> None:
             nonlocal url
-            url = self._active[task] = new
+            url = self._active[task].url = new
             await remember_url(new)
 
         for attempt in range(1, 1_000_000):

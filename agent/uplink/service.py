@@ -186,6 +186,11 @@ class Uplink:
             pushed=lambda: self._broker is not None and self._broker.connected,
         )
 
+    @property
+    def is_sending(self) -> bool:
+        """Whether bytes are on their way to the collector now."""
+        return self.early.active > 0 or bool(self.state.transfers)
+
     async def run(self) -> None:
         """Until cancelled. What was put into the journal's queues is written before this returns."""
         try:

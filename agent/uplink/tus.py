@@ -25,7 +25,6 @@ from agent.uplink.errors import (
     UploadDivergedError,
     UploadStuckError,
 )
-from agent.uplink.line import Line
 from agent.uplink.sources import OpenSource
 from protocol.digest import Digest
 from protocol.errors import ProtocolError
@@ -59,7 +58,11 @@ _TELL_EVERY_BYTES: Final = 1024 * 1024
 """Progress is for people: waking the loop for each photograph would cost more than sending it."""
 
 GROWING_PART_BYTES: Final = 8 * 1024 * 1024
-"""Least part taken from a file still being read, so that a slow recorder does not cause thousands of requests."""
+"""Least part taken from a file still being read, so that a slow recorder does not cause thousands of requests. Later
+parts are as large as what went before them: each costs a connection."""
+
+MAX_GROWING_PART_BYTES: Final = 64 * 1024 * 1024
+"""Least part of the largest files: waiting for more would leave the line idle."""
 
 MAX_FRUITLESS_STEPS: Final = 6
 """Requests in a row without a new byte: conflict, question, conflict, question, … is not going anywhere."""
@@ -137,8 +140,8 @@ class TusClient:
         UploadDivergedError (``order.digest`` is not what arrived; that upload is forgotten); SourceError, and what
         ``source.wait_beyond`` raises; CollectorAnswerError.
         """
-        with closing(source.open()) as reader, closing(self._collector.open_line()) as line:
-            run = _Run(self._collector, self._path, source, reader, line, order, keep_url, note_progress)
+        with closing(source.open()) as reader:
+            run = _Run(self._collector, self._path, source, reader, order, keep_url, note_progress)
             return await run.to_the_end(url)
 
     async def exists(self, url: str) -> bool:
@@ -163,7 +166,6 @@ class _Run:
         path: str,
         source: Source,
         reader: OpenSource,
-        line: Line,
         order: UploadOrder,
         keep_url: UrlKeeper,
         note_progress: ProgressNote,
@@ -172,7 +174,6 @@ class _Run:
         self._path = path
         self._source = source
         self._reader = reader
-        self._line = line
         self._loop = asyncio.get_running_loop()
         self._order = order
         self._keep_url = keep_url
@@ -272,7 +273,7 @@ class _Run:
             CONTENT_TYPE: PART_CONTENT_TYPE,
             CONTENT_LENGTH: str(end - start),
         }
-        return await self._line.send("PATCH", url, headers, lambda: self._told(start, end))
+        return await self._collector.send_body("PATCH", url, headers, lambda: self._told(start, end))
 
     def _told(self, start: int, end: int) -> Iterator[memoryview]:
         """The part's pieces, in the line's thread; progress is told on the loop."""
@@ -286,7 +287,8 @@ class _Run:
 
     async def _part_end(self, start: int) -> int:
         size = self._source.size_bytes
-        wanted = min(start + GROWING_PART_BYTES, size)
+        least = max(GROWING_PART_BYTES, min(start, MAX_GROWING_PART_BYTES))
+        wanted = min(start + least, size)
         available = min(await self._source.wait_beyond(wanted - 1), size)
         if available <= start:
             raise SourceError(f"{self._source.name} ends at byte {available}, not at {size}")

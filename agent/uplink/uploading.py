@@ -11,6 +11,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -89,10 +90,12 @@ class Uploading:
     async def _deliver_alone(self, delivery: Delivery) -> None:
         if should_ask_first(delivery) and await self._receipts.has_receipt(delivery.statement):
             return
-        await self._early.finished(delivery.upload_url)
+        url = await self._early.finished(delivery.digest, delivery.upload_url)
         current = await asyncio.to_thread(self._journal.delivery, delivery.statement)
         if current is None:
             return
+        if current.upload_url is None:  # the early upload began too late for the journal to know
+            current = replace(current, upload_url=url)
         try:
             await self._send_file(current)
         except UploadDivergedError as error:

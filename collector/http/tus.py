@@ -12,6 +12,7 @@ from typing import Final
 
 from aiohttp import web
 
+from collector.http.bodies import Body, body_of, expect_later
 from collector.http.problems import problem_response
 from collector.http.uploads import Uploader, UploadService
 from collector.staged import StagedUpload
@@ -40,14 +41,17 @@ from protocol.upload_errors import MethodNotAllowedError, PartCutError, Supersed
 
 UPLOAD_SERVICE: Final = web.AppKey("upload_service", UploadService)
 
+_BODY: Final = web.RequestKey("body", Body)
+"""The body of a request, once it was asked for."""
+
 _Verb = Callable[[web.Request, UploadService, Uploader], Awaitable[web.Response]]
 
 
 def add_tus_routes(app: web.Application, service: UploadService) -> None:
     """Serves uploads below ``/api/v1/uploads``; the service starts and stops with the application."""
     app[UPLOAD_SERVICE] = service
-    app.router.add_route("*", UPLOADS_PATH, _at_collection)
-    app.router.add_route("*", UPLOADS_PATH + "/{upload_id}", _at_upload)
+    app.router.add_route("*", UPLOADS_PATH, _at_collection, expect_handler=expect_later)
+    app.router.add_route("*", UPLOADS_PATH + "/{upload_id}", _at_upload, expect_handler=expect_later)
     app.on_startup.append(_start)
     app.on_shutdown.append(_stop)
 
@@ -79,7 +83,10 @@ async def _dispatch(request: web.Request, verbs: Mapping[str, _Verb]) -> web.Res
         if isinstance(error, MethodNotAllowedError):
             response.headers["Allow"] = ", ".join(["OPTIONS", *verbs])
         if isinstance(error, SupersededError | PartCutError):
+            _release(request)
             await _answer_and_hang_up(request, response)
+    if not _release(request):
+        response.force_close()
     response.headers[TUS_RESUMABLE] = TUS_VERSION
     return response
 
@@ -104,8 +111,9 @@ def _options() -> web.Response:
 
 
 async def _post(request: web.Request, service: UploadService, uploader: Uploader) -> web.Response:
-    body = request.content if request.can_read_body else None
-    upload = await service.create(uploader, request.headers, body)
+    upload = await service.create(
+        uploader, request.headers, _body(request) if request.can_read_body else None
+    )
     headers = _progress(upload)
     headers["Location"] = f"{UPLOADS_PATH}/{upload.upload_id}"
     return web.Response(status=201, headers=headers)
@@ -125,13 +133,24 @@ async def _head(request: web.Request, service: UploadService, uploader: Uploader
 
 
 async def _patch(request: web.Request, service: UploadService, uploader: Uploader) -> web.Response:
-    upload = await service.append(uploader, _upload_id(request), request.headers, request.content)
+    upload = await service.append(uploader, _upload_id(request), request.headers, _body(request))
     return web.Response(status=204, headers=_progress(upload))
 
 
 async def _delete(request: web.Request, service: UploadService, uploader: Uploader) -> web.Response:
     await service.delete(uploader, _upload_id(request))
     return web.Response(status=204)
+
+
+def _body(request: web.Request) -> Body:
+    request[_BODY] = body = body_of(request)
+    return body
+
+
+def _release(request: web.Request) -> bool:
+    """Whether the connection can serve another request."""
+    body = request.get(_BODY)
+    return body is None or body.close()
 
 
 def _upload_id(request: web.Request) -> str:

@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, ParamSpec, Protocol, TypeVar
 
-from aiohttp import StreamReader, web
+from aiohttp import web
 
 from collector.bundles import BundlePart
 from collector.errors import StorageError
+from collector.http.bodies import Body
 from collector.http.receive import BufferPool, receive
 from collector.http.turns import Turns
 from collector.part_writer import PartWriter
@@ -116,9 +117,7 @@ class UploadService:
             await asyncio.wait(self._running)
         await asyncio.to_thread(self._threads.shutdown)
 
-    async def create(
-        self, uploader: Uploader, headers: Mapping[str, str], body: StreamReader | None
-    ) -> StagedUpload:
+    async def create(self, uploader: Uploader, headers: Mapping[str, str], body: Body | None) -> StagedUpload:
         """A new upload, with the first bytes if there is a ``body``. A creation that fails leaves nothing, since
         its sender was never told where it is. Raises UploadError subclasses, AgencyNotAllowedError, StorageError."""
         creation = decide_creation(headers, agencies=uploader.agencies)
@@ -145,7 +144,7 @@ class UploadService:
         return await self._to_the_end(work(), "upload-create")
 
     async def append(
-        self, uploader: Uploader, upload_id: str, headers: Mapping[str, str], body: StreamReader
+        self, uploader: Uploader, upload_id: str, headers: Mapping[str, str], body: Body
     ) -> StagedUpload:
         """One PATCH. Raises UploadError subclasses and StorageError; what had arrived of a cut part is kept."""
         self._find(uploader, upload_id)
@@ -210,7 +209,7 @@ class UploadService:
                     removed += 1
         return removed
 
-    async def _first_part(self, upload: StagedUpload, part: Part, body: StreamReader) -> StagedUpload:
+    async def _first_part(self, upload: StagedUpload, part: Part, body: Body) -> StagedUpload:
         try:
             return await self._take_in(upload, part, body)
         except Exception:
@@ -219,10 +218,10 @@ class UploadService:
                 await self._in_thread(self._staging.remove, upload.upload_id)
             raise
 
-    async def _take_in(self, upload: StagedUpload, plan: Part, body: StreamReader) -> StagedUpload:
+    async def _take_in(self, upload: StagedUpload, plan: Part, body: Body) -> StagedUpload:
         part = await self._in_thread(self._staging.part, upload.upload_id, plan.checksum)
         try:
-            ended_by = await self._receive(part, plan, body)
+            ended_by = await self._receive(part, plan, body, upload.owner)
             if isinstance(ended_by, TooLargeError):
                 raise ended_by
             # A part that was cut cannot be checked; it is kept all the same ("as much as possible"), as it would be
@@ -243,7 +242,7 @@ class UploadService:
         return upload
 
     async def _receive(
-        self, part: PartWriter | BundlePart, plan: Part, body: StreamReader
+        self, part: PartWriter | BundlePart, plan: Part, body: Body, owner: str
     ) -> Exception | None:
         """What ended the body early, a full disk included; None at its proper end."""
 
@@ -252,7 +251,12 @@ class UploadService:
 
         try:
             return await receive(
-                body, write, self._buffers, start_bytes=plan.offset_bytes, room_bytes=plan.room_bytes
+                body,
+                write,
+                self._buffers,
+                owner=owner,
+                start_bytes=plan.offset_bytes,
+                room_bytes=plan.room_bytes,
             )
         except StorageError as error:
             return error
@@ -308,13 +312,14 @@ class UploadService:
         return await loop.run_in_executor(self._threads, lambda: function(*args, **kwargs))
 
 
-def _giving_way(body: StreamReader) -> Callable[[], None]:
-    return lambda: body.set_exception(SupersededError("a newer request for this upload ended this one"))
+def _giving_way(body: Body) -> Callable[[], None]:
+    return lambda: body.end(SupersededError("a newer request for this upload ended this one"))
 
 
-async def _nothing_more(upload: StagedUpload, body: StreamReader) -> StagedUpload:
+async def _nothing_more(upload: StagedUpload, body: Body) -> StagedUpload:
     """A complete upload takes an empty part and never touches its file for it."""
-    if await body.readany():
+    body.begin()
+    if await body.fill(memoryview(bytearray(1))):
         raise TooLargeError("the upload is complete")
     return upload
 
