@@ -14,6 +14,7 @@ import pytest
 
 from agent.core.bay import BayState
 from agent.core.release import ReleaseSettings
+from agent.offload.inventory import close_visit
 from agent.release import announcing
 from agent.spool.journal import Journal
 from protocol.digest import Digest
@@ -320,9 +321,9 @@ async def test_an_erasure_that_was_not_confirmed_is_told_by_the_next_mount(
     tile = await run_release(volume, tools, centre, spool)
     assert (tile.state, tile.status(journal).problem_code) == (BayState.NOT_RELEASED, "erasure-unsure")
     assert releases(journal) == []
+    volume.flush_fails = False  # systems tell a failed flush once, and then forget what was lost
     again = await run_release(volume, release_tools(journal, centre, ids="again"), centre, spool)
     assert again.state is BayState.NOT_RELEASED, "the same mount proves nothing"
-    volume.flush_fails = False
     volume.plug_in(lost_unflushed=True)
     last = await run_release(volume, release_tools(journal, centre, ids="last"), centre, spool)
     assert last.state is BayState.RELEASED
@@ -357,6 +358,28 @@ async def test_a_recorder_pulled_while_it_is_cleared_is_settled_at_its_next_visi
     assert {row.code for row in first.kept} == {"interrupted"}
     assert first.visit == second.visit != intents(journal)[0][1].visit
     assert len(manifests(journal)) == 2, "nothing had to be stored twice"
+
+
+async def test_a_new_visit_in_the_same_mount_proves_nothing_before_a_flush(
+    journal: Journal, spool: LossySpool, centre: Centre
+) -> None:
+    volume = MemoryVolume(FILES, label="ZFY0001")
+    volume.on_release = lambda moment: volume.vanish() if moment == "erased" else None
+    tools = release_tools(journal, centre)
+    await run_release(volume, tools, centre, spool)
+    await asyncio.to_thread(close_visit, journal.open_visits()[0], tools)
+    volume.on_release = lambda _: None
+    volume.plug_in(same_mount=True)
+    volume.flush_fails = True
+    tile = await run_release(volume, release_tools(journal, centre, ids="again"), centre, spool)
+    assert (tile.state, tile.status(journal).problem_code) == (BayState.NOT_RELEASED, "erasure-unsure")
+    assert releases(journal) == []
+    volume.flush_fails = False
+    volume.plug_in(lost_unflushed=True)
+    tile = await run_release(volume, release_tools(journal, centre, ids="last"), centre, spool)
+    assert tile.state is BayState.RELEASED
+    assert set(volume.files) == {SYSTEM}
+    assert [len(said.kept) for said in releases(journal)] == [2, 0]
 
 
 async def test_an_emptied_recorder_is_known_again_by_its_volume(

@@ -102,12 +102,15 @@ class MemoryVolume:
         """Unplug it when that many more bytes were read."""
         self._vanish_after = self.bytes_read + more_bytes
 
-    def plug_in(self, *, lost_unflushed: bool = False) -> None:
-        """Put it back, as another mount; erasures that were not flushed may be undone."""
+    def plug_in(self, *, lost_unflushed: bool = False, same_mount: bool = False) -> None:
+        """Put it back, as another mount: erasures that were not flushed are undone or not, and the medium tells. In the
+        same mount it goes on showing them, whatever the medium holds."""
+        self._vanish_after = None
+        if same_mount:
+            return
         if lost_unflushed:
             self.files = {**self._unflushed, **self.files}
         self._unflushed.clear()
-        self._vanish_after = None
         self._mounts += 1
 
     def identify(self) -> VolumeIdentity:
