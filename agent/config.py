@@ -29,7 +29,7 @@ _KEYS: Final = frozenset(
         "release",
     }
 )  # fmt: skip
-_RELEASE_KEYS: Final = frozenset({"enabled", "minimum_age_hours", "whole_visits", "keep_marked"})
+_RELEASE_KEYS: Final = frozenset({"enabled", "minimum_age_hours", "whole_visits", "keep_marked", "bays"})
 _MAX_AGE_HOURS: Final = 24 * _MAX_KEEP_DAYS
 
 
@@ -169,8 +169,17 @@ def _release(value: object) -> ReleaseSettings | None:
         minimum_age=timedelta(hours=hours),
         whole_visits=_truth(value, "whole_visits", True),
         keep_marked=_truth(value, "keep_marked", False),
+        bays=_bays(value.get("bays")),
     )
     return settings if _truth(value, "enabled", False) else None
+
+
+def _bays(value: object) -> frozenset[str] | None:
+    if value is None:
+        return None
+    if not isinstance(value, list) or not all(isinstance(bay, str) for bay in value):
+        raise ConfigError("bays is a list of names of bays")
+    return frozenset(value)
 
 
 def _holders(value: object) -> Mapping[str, str]:

@@ -2,29 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from agent.commands.receipts import write_receipts
 from agent.config import AgentConfig
 from agent.spool.directory import DirectorySpool
 from agent.spool.journal import Journal
+from agent.spool.records import ClosedRelease
 from collector.audit import DirectoryObjects
 from collector.audit.listings import AuditedListings
 from collector.catalogue import Catalogue, Clip, ClipFilter, ClipRendition
+from collector.catalogue.accounting import InventoryAccount
 from collector.config import CollectorConfig
 from collector.files import PosixFiles
 from collector.objects import ObjectClass
 from protocol.checkpoint import open_checkpoint
 from protocol.claims import Claim, TimeClaim
 from protocol.digest import Digest
+from protocol.dsse import Envelope
 from protocol.lines import encode_base64
 from protocol.note import VerifierKey
+from protocol.statements import Released, parse_statement
 from protocol.times import format_time
 
 _PAGE = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Releases:
+    """What the station's journal knows about erasing."""
+
+    closed: Sequence[ClosedRelease]
+    inventories_after: frozenset[Digest]
+    gone: frozenset[Digest]
+
+    @classmethod
+    def read(cls, config: AgentConfig) -> Self:
+        journal = Journal(config.journal_path, DirectorySpool(config.spool_dir))
+        try:
+            closed, gone = journal.closed_releases(), journal.released_manifests()
+        finally:
+            journal.close()
+        after = (_released_by(release) for release in closed if release.gone)
+        return cls(
+            closed=closed,
+            inventories_after=frozenset(said.inventory_after for said in after),
+            gone=frozenset(gone),
+        )
+
+    def without_returned(self, clips: Sequence[Clip]) -> list[Clip]:
+        """A demo that runs again docks once more what was erased: the same originals, each shown once."""
+        erased: dict[tuple[object, ...], int] = {}
+        for clip in clips:
+            if clip.manifest in self.gone:
+                erased[_file(clip)] = min(clip.entry_index, erased.get(_file(clip), clip.entry_index))
+        return [clip for clip in clips if erased.get(_file(clip), clip.entry_index) >= clip.entry_index]
+
+
+def _file(clip: Clip) -> tuple[object, ...]:
+    return (clip.agency, clip.recorder, clip.path, clip.digest)
+
+
+def _released_by(release: ClosedRelease) -> Released:
+    statement = parse_statement(Envelope.from_bytes(release.released).payload)
+    assert isinstance(statement, Released)
+    return statement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,14 +82,17 @@ class Outcome:
     def to_json(self) -> Mapping[str, Any]:
         """The documented shape of ``scripts/demo --json``."""
         self._write_receipts()
+        releases = Releases.read(self.agent)
         listings = AuditedListings(DirectoryObjects(PosixFiles(), self.collector.objects_dir))
         catalogue = Catalogue.open(self.collector.catalogue_path, read_listing=listings)
         try:
             catalogue.catch_up()  # the collector may have been stopped between a receipt and what follows from it
-            clips = list(_all_clips(catalogue))
+            clips = releases.without_returned(list(_all_clips(catalogue)))
+            visits = {clip.visit for clip in clips}
             return {
                 "originals": [self._original(clip) for clip in clips],
-                "inventory": _accounts(catalogue, {clip.visit for clip in clips}),
+                "inventory": _accounts(catalogue, visits, releases),
+                "released": _released(catalogue, visits, releases),
                 "checkpoint": self._checkpoint(),
                 "log_dir": str(self.collector.log_dir),
                 "data_dir": str(self.collector.data_dir.parent),
@@ -128,21 +176,46 @@ def _all_clips(catalogue: Catalogue) -> Iterator[Clip]:
         after = page.clips[-1].position
 
 
-def _accounts(catalogue: Catalogue, visits: set[str]) -> Mapping[str, int]:
-    """The newest inventory of each visit: what was listed, and where it is now."""
+def _accounts(catalogue: Catalogue, visits: set[str], releases: Releases) -> Mapping[str, int]:
+    """The newest inventory of each visit before anything was erased: what was listed, and where it is now; and what is
+    still on the recorders."""
     sums = dict.fromkeys(("listed", "stored", "pending", "unreadable", "excluded", "present_on_recorder"), 0)
+    for inventories in _inventories(catalogue, visits):
+        before = [found for found in inventories if found.statement not in releases.inventories_after]
+        account = (before or inventories)[-1].accounting
+        sums["listed"] += account.listed
+        sums["stored"] += account.stored
+        sums["pending"] += account.pending
+        sums["unreadable"] += account.unreadable
+        sums["excluded"] += account.excluded
+        sums["present_on_recorder"] += inventories[-1].accounting.present
+    return sums
+
+
+def _released(catalogue: Catalogue, visits: set[str], releases: Releases) -> Mapping[str, Any]:
+    """How many files were erased and kept at these visits, and every inventory taken afterwards."""
+    return {
+        "files": sum(closed.gone for closed in releases.closed if closed.visit in visits),
+        "kept": sum(closed.kept for closed in releases.closed if closed.visit in visits),
+        "inventories_after": [
+            {
+                "visit": visit,
+                "sequence": found.sequence,
+                "listed": found.accounting.listed,
+                "present_on_recorder": found.accounting.present,
+            }
+            for visit in sorted(visits)
+            for found in next(_inventories(catalogue, {visit}), ())
+            if found.statement in releases.inventories_after
+        ],
+    }
+
+
+def _inventories(catalogue: Catalogue, visits: Iterable[str]) -> Iterator[Sequence[InventoryAccount]]:
     for visit in visits:
         account = catalogue.visit(visit, None)
-        if account is None:
-            continue
-        newest = account.inventories[-1].accounting
-        sums["listed"] += newest.listed
-        sums["stored"] += newest.stored
-        sums["pending"] += newest.pending
-        sums["unreadable"] += newest.unreadable
-        sums["excluded"] += newest.excluded
-        sums["present_on_recorder"] += newest.present
-    return sums
+        if account is not None:
+            yield account.inventories
 
 
 def _claim(name: str, claim: Claim | TimeClaim | None) -> Mapping[str, str | None]:

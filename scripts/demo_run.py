@@ -34,7 +34,17 @@ _ONCE_TIMEOUT_S: Final = 14 * 60.0
 _ZONE: Final = ZoneInfo("Asia/Shanghai")
 """What the demo's recorders are set to: the station's default."""
 
-_ENDED: Final = frozenset({"done", "unreadable", "refused"})
+_ENDED: Final = frozenset({"done", "released", "not-released", "unreadable", "refused"})
+
+_AGENT_TOML: Final = """\
+# the demo's station; written anew at each start
+settle_s = 1.0
+reserve_mib = 64
+
+[release]                # only the copies that the demo itself has docked are erased
+enabled = true
+bays = {bays}
+"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -102,6 +112,7 @@ class _Demo:
         collector = self._start_collector()
         self._enrol()
         bays = self._dock_sources()
+        self._configure(bays)
         (self._agent_dir / "status.json").unlink(missing_ok=True)
         if not self._options.once:
             self._explain()
@@ -138,9 +149,11 @@ class _Demo:
             "zhilu-collector", "enrolment-code", "--data", str(self._collector_dir), "--station", STATION
         )["code"]
         call("zhilu-agent", "enroll", "--data", str(self._agent_dir), "-", given=code)
-        (self._agent_dir / "agent.toml").write_text(
-            "# the demo's station\nsettle_s = 1.0\nreserve_mib = 64\n"
-        )
+
+    def _configure(self, bays: Sequence[str]) -> None:
+        """Names of bays are letters, digits and ``-_.``, so that JSON writes them as TOML does."""
+        text = _AGENT_TOML.format(bays=json.dumps(bays, ensure_ascii=False))
+        (self._agent_dir / "agent.toml").write_text(text, "utf-8")
 
     def _dock_sources(self) -> list[str]:
         self._dock.mkdir(parents=True, exist_ok=True)
@@ -225,6 +238,11 @@ class _Demo:
         counts = outcome["inventory"]
         print(f"清点 listed {counts['listed']} = 入库 stored {counts['stored']} + 待传 pending {counts['pending']}"
               f" + 不可读 unreadable {counts['unreadable']} + 排除 excluded {counts['excluded']}")  # fmt: skip
+        released = outcome["released"]
+        print(
+            f"清除 released {released['files']}, 保留 kept {released['kept']}; 清空后再清点 listed afterwards:"
+            f" {sum(after['present_on_recorder'] for after in released['inventories_after'])}"
+        )
         if outcome["originals"]:
             print("核验任一文件 verify any of them, for example:")
             print("  .venv/bin/zhilu-verify " + " ".join(outcome["originals"][0]["verify"]))
@@ -237,7 +255,8 @@ class _Demo:
         )["token"]  # fmt: skip
         curl = f"curl --cacert {config.trust.ca_certificate} -H 'Authorization: Bearer {token}'"
         print(
-            f"把记录仪目录拷入 drop more recorder folders into: {self._dock}\n"
+            f"把记录仪目录拷入 drop more recorder folders into: {self._dock}"
+            " （其中的文件不会被清除 their files are not erased）\n"
             f"查询 query:  {curl} '{config.url}/api/v1/clips'\n"
             f"播放 play:   {curl} -o clip.mp4 '{config.url}/api/v1/renditions/<digest>'\n"
             f"回执 receipts: .venv/bin/zhilu-agent receipts --data {self._agent_dir} --out {self._data}/receipts\n"

@@ -42,11 +42,16 @@ PASSING: Final = READ_ANEW | {INTERRUPTED, NOT_BEGUN}
 class ReleaseSettings:
     """The release policy of a station. Nothing is erased from a recorder before everything that could be read of it is
     receipted; with ``whole_visits`` neither while anything on it could not be read. ``minimum_age`` counts from the
-    receipt. ``keep_marked`` leaves files that the officer marked as important on the recorder."""
+    receipt. ``keep_marked`` leaves files that the officer marked as important on the recorder. ``bays`` narrows release
+    to these; None: all."""
 
     minimum_age: timedelta = timedelta()
     whole_visits: bool = True
     keep_marked: bool = False
+    bays: frozenset[str] | None = None
+
+    def applies_to(self, bay: str) -> bool:
+        return self.bays is None or bay in self.bays
 
     def is_due(self, receipted_at: datetime, now: datetime) -> bool:
         """Whether a receipt is old enough. Without a minimum age no clock is asked: it may have been set back."""

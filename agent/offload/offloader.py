@@ -99,6 +99,11 @@ class Offloader:
             await self._abandon_settling()
         return self._list_again or wants_relisting()
 
+    @property
+    def met_moving_file(self) -> bool:
+        """Whether a file was another one when it was read than when it was listed."""
+        return self._list_again
+
     async def _read_pages(self, inventory: Digest, wants_relisting: Callable[[], bool]) -> None:
         last: RowToRead | None = None
         while page := await asyncio.to_thread(self._journal.rows_to_read, inventory, _PAGE_ROWS, after=last):

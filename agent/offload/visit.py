@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Final
 
 from agent.core.bay import BayEvent, BayState
 from agent.offload.inventory import Taken, find_open_visit, profile_name, sign_off_missing, take_inventory
@@ -14,6 +15,9 @@ from agent.offload.tile import Tile
 from agent.ports import RecorderVolume
 from agent.release.releaser import Releaser, Standing
 from agent.spool.records import Accounting
+
+_MAX_DOUBLINGS: Final = 5
+"""Of the pause before a volume is listed again because of a file that was moving: then every five minutes."""
 
 
 class Visit:
@@ -38,6 +42,7 @@ class Visit:
         self._changed = asyncio.Event()
         self._woken = asyncio.Event()
         self._erased_here = False
+        self._moving = 0
         self._listed_at_s = 0.0
 
     def note_changed(self) -> None:
@@ -55,7 +60,7 @@ class Visit:
         taken = await self._list(await self._threads.call(None, find_open_visit, self._volume, self._tools))
         while True:
             if await offloader.read_rows(taken.inventory, taken.subject, self._wants_relisting):
-                await self._pause_before_listing()
+                await self._pause_before_listing(offloader)
                 taken = await self._list_again(taken)
             else:
                 await self._read_all(taken)
@@ -188,13 +193,15 @@ class Visit:
     def _wants_relisting(self) -> bool:
         return self._changed.is_set() and self._seconds_to_listing() <= 0
 
-    def _seconds_to_listing(self) -> float:
+    def _seconds_to_listing(self, *, pauses: int = 1) -> float:
         passed_s = asyncio.get_running_loop().time() - self._listed_at_s
-        return self._tools.settings.relist_pause_s - passed_s
+        return pauses * self._tools.settings.relist_pause_s - passed_s
 
-    async def _pause_before_listing(self) -> None:
-        """A file that changes all the time must not make an inventory a second."""
-        await asyncio.sleep(max(0.0, self._seconds_to_listing()))
+    async def _pause_before_listing(self, offloader: Offloader) -> None:
+        """A file that changes all the time must not make an inventory a second, nor one a minute for hours."""
+        self._moving = self._moving + 1 if offloader.met_moving_file else 0
+        doublings = min(max(0, self._moving - 1), _MAX_DOUBLINGS)
+        await asyncio.sleep(max(0.0, self._seconds_to_listing(pauses=2**doublings)))
 
     def _offloader(self) -> Offloader:
         return Offloader(
@@ -209,13 +216,14 @@ class Visit:
 
     def _make_releaser(self) -> Releaser | None:
         """None where release is off: then nothing here ever opens the volume for writing."""
-        if self._tools.release is None:
+        release = self._tools.release
+        if release is None or not release.settings.applies_to(self._tile.bay):
             return None
         return Releaser(
             self._volume,
             self._tile,
             tools=self._tools,
-            release=self._tools.release,
+            release=release,
             threads=self._threads,
             turns=self._turns,
             session=self._session,

@@ -310,3 +310,13 @@ class RowAfter:
     row: int
     manifest: Digest
     found: FoundAfter
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClosedRelease:
+    """An intent with its signed outcome: how many of its files are gone, and how many were kept."""
+
+    visit: str
+    released: bytes
+    gone: int
+    kept: int

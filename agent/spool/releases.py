@@ -10,6 +10,7 @@ from agent.core.release import FoundAfter, ListedFile, VisitFacts
 from agent.ports import FileIdentity
 from agent.spool.database import Database, Row, text_time
 from agent.spool.records import (
+    ClosedRelease,
     IntentRow,
     OpenIntent,
     ReadAs,
@@ -61,6 +62,13 @@ FROM release_items AS i JOIN release_intents AS n ON n.statement = i.intent
 JOIN rows AS r ON r.inventory = n.inventory AND r.row = i.row
 LEFT JOIN rows AS l ON l.inventory = ? AND l.path = r.path
 WHERE i.intent = ? ORDER BY i.row
+"""
+
+_CLOSED: Final = """
+SELECT n.visit, s.envelope, count(*) FILTER (WHERE i.kept = '') AS gone, count(*) FILTER (WHERE i.kept <> '') AS kept
+FROM release_intents AS n JOIN statements AS s ON s.statement = n.released
+JOIN release_items AS i ON i.intent = n.statement
+GROUP BY n.statement ORDER BY s.seq
 """
 
 _BEGUN: Final = "UPDATE release_intents SET begun_at = ? WHERE statement = ? AND begun_at IS NULL"
@@ -169,6 +177,22 @@ class Releases(Database):
             (visit,),
         )
         return 0 if row is None else int(row["files"])
+
+    def closed_releases(self) -> list[ClosedRelease]:
+        """Every intent whose outcome is signed, in order; ``released`` is the envelope that says it."""
+        return [
+            ClosedRelease(
+                visit=row["visit"], released=bytes(row["envelope"]), gone=row["gone"], kept=row["kept"]
+            )
+            for row in self.all(_CLOSED)
+        ]
+
+    def released_manifests(self) -> set[Digest]:
+        """The manifests of all files that are gone from their recorders."""
+        return {
+            Digest.parse(row["manifest"])
+            for row in self.all("SELECT DISTINCT manifest FROM release_items WHERE kept = ''")
+        }
 
 
 def _candidate(row: Row) -> ReleaseCandidate:

@@ -75,6 +75,7 @@ def test_two_cards_of_one_name_are_stored_and_a_second_run_stores_nothing_twice(
     assert (first["inventory"]["listed"], first["inventory"]["stored"]) == (2, 2)
     for original in first["originals"]:
         subprocess.run([BIN / "zhilu-verify", *original["verify"]], check=True, capture_output=True)
+    assert (first["released"]["files"], first["released"]["kept"]) == (2, 0)
     second = outcome(data, *sources)
     assert second["originals"] == first["originals"]
     assert second["inventory"]["pending"] == 0

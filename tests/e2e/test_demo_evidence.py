@@ -19,7 +19,7 @@ from protocol.checkpoint import open_checkpoint
 from protocol.claims import SOURCES
 from protocol.lines import decode_base64
 from protocol.note import VerifierKey
-from protocol.statements import Stored
+from protocol.statements import Released, ReleaseIntent, Stored
 from protocol.times import parse_time
 from tests.support.audit import Auditor, verify, verify_all
 from tests.support.cards import files_of, sha256_of
@@ -129,7 +129,8 @@ INVENTORY: Final = {"listed", "stored", "pending", "unreadable", "excluded", "pr
 
 def test_the_outcome_has_exactly_the_documented_shape(demo: DemoRun) -> None:
     outcome = demo.outcome
-    assert set(outcome) == {"originals", "inventory", "checkpoint", "log_dir", "data_dir"}
+    assert set(outcome) == {"originals", "inventory", "released", "checkpoint", "log_dir", "data_dir"}
+    assert set(outcome["released"]) == {"files", "kept", "inventories_after"}
     assert set(outcome["inventory"]) == INVENTORY
     assert all(type(count) is int for count in outcome["inventory"].values())
     assert set(outcome["checkpoint"]) == {"origin", "tree_size", "root_hash"}
@@ -172,7 +173,25 @@ def test_everything_docked_is_stored_exactly_once_and_accounted_for(demo: DemoRu
     for state in ("listed", "stored", "pending", "unreadable", "excluded"):
         assert counts[state] == sum(getattr(tally, state) for tally in tallies)
     assert counts["listed"] == sum(counts[state] for state in ("stored", "pending", "unreadable", "excluded"))
-    assert counts["stored"] == docked.total() == counts["present_on_recorder"]
+    assert counts["stored"] == docked.total()
+
+
+def test_the_demos_copies_are_erased_and_listed_again_and_its_sources_are_untouched(demo: DemoRun) -> None:
+    released, docked = demo.outcome["released"], sum(files_of(source).total() for source in demo.sources)
+    assert docked > 0
+    assert (released["files"], released["kept"]) == (docked, 0)
+    assert len(released["inventories_after"]) == len(demo.sources)
+    assert {(after["sequence"], after["present_on_recorder"]) for after in released["inventories_after"]} == {
+        (2, 0)
+    }
+    assert demo.outcome["inventory"]["present_on_recorder"] == 0
+    left = [path for path in (demo.data / "station" / "dock").rglob("*") if path.is_file()]
+    assert {path.name for path in left}.isdisjoint(
+        original["name"].rpartition("/")[2] for original in demo.originals
+    )
+    statements = [said.statement for said in demo.auditor().said]
+    named = sum(len(said.items) for said in statements if isinstance(said, ReleaseIntent))
+    assert (named, sum(isinstance(said, Released) for said in statements)) == (docked, len(demo.sources))
 
 
 def test_the_log_named_is_the_log_that_was_written(demo: DemoRun) -> None:

@@ -26,6 +26,7 @@ from protocol.statements import (
     Custody,
     Inventory,
     Manifest,
+    Released,
     Rendition,
     Statement,
     Stored,
@@ -172,9 +173,10 @@ class Auditor:
         )
 
     def newest_inventories(self) -> list[tuple[Said, Inventory]]:
-        """The last word on each bay."""
+        """The last word on each bay before anything was erased there."""
+        after = {said.statement.inventory_after for said in self.said if isinstance(said.statement, Released)}
         return list({(inventory.dock, inventory.bay): (said, inventory)
-                     for said, inventory in self.inventories}.values())  # fmt: skip
+                     for said, inventory in self.inventories if said.id not in after}.values())  # fmt: skip
 
 
 def verify(arguments: Sequence[str | Path]) -> tuple[int, Mapping[str, Any]]:

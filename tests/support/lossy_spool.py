@@ -30,6 +30,9 @@ class PowerSwitch:
         self._off_at = off_at
         self._lock = threading.Lock()
 
+    def go_off_at(self, count: int | None) -> None:
+        self._off_at = count
+
     def pass_through(self) -> None:
         with self._lock:
             self.count += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -33,7 +34,7 @@ from protocol.verify import verify_receipt
 from tests.support.evidence import AGENCY, COLLECTOR_SEED, NOW, STATION, STATION_SEED
 from tests.support.lossy_spool import LossySpool
 from tests.support.tiny_log import TinyCollector
-from tests.support.visit_lab import FAST, WatchedTile, make_tools, statements, visiting
+from tests.support.visit_lab import FAST, WatchedTile, end_with, make_tools, statements, visiting
 
 PATIENCE_S = 30
 """For what would otherwise hang a test for ever."""
@@ -74,6 +75,7 @@ class Centre:
     silent: set[str] = field(default_factory=set)
     refuses: dict[str, str] = field(default_factory=dict)
     withholds_receipts: bool = False
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def public_key(self) -> bytes:
@@ -81,6 +83,10 @@ class Centre:
 
     def answer(self, journal: Journal, spool: LossySpool) -> None:
         """Everything the station owes is answered, as far as the collector is willing."""
+        with self._lock:
+            self._answer(journal, spool)
+
+    def _answer(self, journal: Journal, spool: LossySpool) -> None:
         for row in journal.unsettled_statements(-1):
             if row.kind in self.refuses:
                 journal.settle_refused(row.statement, self.refuses[row.kind], "the test says so", NOW)
@@ -141,11 +147,13 @@ async def released_by(
     """A visit under way whose statements are answered as they come."""
     async with asyncio.timeout(PATIENCE_S), visiting(volume, tools) as (visit, tile):
         answering = asyncio.create_task(_keep_answering(visit, tools.journal, centre, spool), name="centre")
+        watcher = asyncio.create_task(end_with(answering, tile))
         try:
             yield visit, tile
         finally:
             answering.cancel()
-            await asyncio.wait({answering})
+            watcher.cancel()
+            await asyncio.wait({answering, watcher})
             if not answering.cancelled():
                 answering.result()
 

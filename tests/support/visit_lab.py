@@ -144,7 +144,7 @@ async def visiting(volume: RecorderVolume, tools: VisitTools) -> AsyncIterator[t
     tile.begin()
     visit = Visit(volume, tile, tools=tools, threads=threads, turns=asyncio.Semaphore(2))
     task = asyncio.create_task(visit.run(), name="visit")
-    watcher = asyncio.create_task(_end_with(task, tile))
+    watcher = asyncio.create_task(end_with(task, tile))
     try:
         yield visit, tile
     finally:
@@ -154,8 +154,8 @@ async def visiting(volume: RecorderVolume, tools: VisitTools) -> AsyncIterator[t
         await asyncio.to_thread(threads.close)
 
 
-async def _end_with(task: asyncio.Task[None], tile: WatchedTile) -> None:
-    """A visit that dies shows on its tile, so that no test waits for ever."""
+async def end_with(task: asyncio.Task[None], tile: WatchedTile) -> None:
+    """A visit that dies, or what it depends on, shows on its tile, so that no test waits for ever."""
     await asyncio.wait({task})
     if not task.cancelled() and task.exception() is not None:
         tile.step(BayEvent.REFUSED, code="visit-ended", problem=repr(task.exception()))

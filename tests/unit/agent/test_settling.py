@@ -45,6 +45,28 @@ def test_a_volume_is_told_of_when_it_has_been_quiet(
     assert run(looks) == told
 
 
+def growing(start_s: int, end_s: int, generation: str = "g1") -> list[tuple[float, Look | None]]:
+    """A look a second, and each sees something else."""
+    return [(float(now_s), Look(generation, 100 + now_s)) for now_s in range(start_s, end_s)]
+
+
+@pytest.mark.parametrize(
+    ("looks", "told"),
+    [
+        (growing(0, 60), []),
+        (growing(0, 61), [(60, A)]),
+        (growing(0, 181), [(60, A), (121, C)]),
+        (growing(0, 30) + growing(30, 100, "g2"), [(90, A)]),
+        ([(0.0, FULL), (2.0, FULL), *growing(1000, 1061)], [(2, A), (1060, C)]),
+        ([*growing(0, 50), (50.0, FULL), (52.0, FULL), *growing(53, 100)], [(52, A)]),
+    ],
+)
+def test_what_never_rests_is_told_of_after_a_minute(
+    looks: list[tuple[float, Look | None]], told: list[tuple[float, Change]]
+) -> None:
+    assert run(looks) == told
+
+
 def test_the_next_look_is_due_when_it_can_decide_something() -> None:
     state, _ = settle(Settling(), FULL, now_s=5, settle_s=2)
     assert state.due_s(2) == 7
