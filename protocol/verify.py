@@ -238,7 +238,12 @@ class Procedure:
             stored=statement,
             stored_index=stored.index,
         )
-        return f"{promise.kind} at index {target.index}, stored at index {stored.index}"
+        early = [
+            f"; the manifest at index {manifest.index} came before its inventory at {inventory.index}"
+            for manifest, inventory in _manifests_with_inventories(by_id)
+            if manifest.index < inventory.index
+        ]
+        return f"{promise.kind} at index {target.index}, stored at index {stored.index}{''.join(early)}"
 
     def _check_promise(self, promise: Promise) -> None:
         digest, size_bytes = promised_blob(promise)
@@ -305,6 +310,12 @@ class Procedure:
             )
         check_entries(log, [witnessed, newest], {})
         return f"the log at hand contains the one witnessed at {witnessed.size} entries"
+
+
+def _manifests_with_inventories(by_id: dict[Digest, Item]) -> Iterator[tuple[Item, Item]]:
+    for item in by_id.values():
+        if isinstance(item.statement, Manifest) and item.statement.inventory in by_id:
+            yield item, by_id[item.statement.inventory]
 
 
 def promised_blob(promise: Promise) -> tuple[Digest, int]:

@@ -6,7 +6,7 @@ Counted when asked, from the listing and what the log tells of its rows; the rul
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
@@ -15,6 +15,7 @@ from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
 from collector.catalogue import tables
 from collector.catalogue.facts import Evidence, FileState, settle_row
+from collector.catalogue.presence import count_gone, count_released
 from collector.catalogue.reader import Reader
 from protocol.digest import Digest
 from protocol.listing import RowState
@@ -26,8 +27,9 @@ ListingState = Literal["awaited", "listed", "unusable"]
 class Accounting:
     """Files of an inventory by state; ``listed`` is always their sum.
 
-    ``deficit`` are rows the signed inventory declares and its listing lacks. ``present`` are the listed files not
-    known to have been erased from the recorder, counted apart from the states.
+    ``deficit`` are rows the signed inventory declares and its listing lacks. Whether the files are still on the
+    recorder is counted apart from the states: ``released`` by the station's word, ``gone`` without it, the others
+    ``present`` as far as is known.
     """
 
     stored: int = 0
@@ -35,6 +37,8 @@ class Accounting:
     unreadable: int = 0
     excluded: int = 0
     deficit: int = 0
+    released: int = 0
+    gone: int = 0
 
     @property
     def listed(self) -> int:
@@ -42,8 +46,7 @@ class Accounting:
 
     @property
     def present(self) -> int:
-        """No statement of this version erases anything from a recorder, so all that was listed."""
-        return self.listed
+        return self.listed - self.released - self.gone
 
     def __add__(self, other: Accounting) -> Accounting:
         return Accounting(
@@ -52,6 +55,8 @@ class Accounting:
             unreadable=self.unreadable + other.unreadable,
             excluded=self.excluded + other.excluded,
             deficit=self.deficit + other.deficit,
+            released=self.released + other.released,
+            gone=self.gone + other.gone,
         )
 
 
@@ -152,7 +157,11 @@ def _inventory(connection: Connection, row: Row[*tuple[object, ...]]) -> Invento
         declared_rows=row.declared_rows,
         listing=_listing_state(row),
         listing_problem=row.listing_problem,
-        accounting=_accounting(counts, row.declared_rows),
+        accounting=replace(
+            _accounting(counts, row.declared_rows),
+            released=count_released(connection, row.statement, row.agency),
+            gone=count_gone(connection, row.log_index, row.statement, row.agency),
+        ),
         reasons=tuple(reasons),
     )
 

@@ -18,6 +18,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, literal, select, 
 
 from collector.catalogue import tables
 from collector.catalogue.cursor import Position
+from collector.catalogue.presence import Presence, presence_of
 from collector.catalogue.reader import Reader, check_limit
 from collector.database.columns import LogIndex, StartColumn
 from protocol.claims import Claim, TimeClaim
@@ -66,6 +67,7 @@ class Clip:
     read_finished_at: datetime
     stored_index: int | None
     stored_at: datetime | None
+    presence: Presence
     renditions: tuple[ClipRendition, ...]
 
     @property
@@ -195,8 +197,11 @@ _NO_TIME: Final = datetime.min.replace(tzinfo=UTC)
 
 def _with_renditions(connection: Connection, rows: Iterable[Row[*tuple[object, ...]]]) -> list[Clip]:
     found = list(rows)
-    renditions = _renditions(connection, [row.manifest for row in found])
-    return [_clip(row, renditions[row.manifest, row.agency, row.station]) for row in found]
+    manifests = [row.manifest for row in found]
+    renditions, presence = _renditions(connection, manifests), presence_of(connection, manifests)
+    return [
+        _clip(row, renditions[row.manifest, row.agency, row.station], presence[row.manifest]) for row in found
+    ]
 
 
 _Owner = tuple[Digest, str, str]
@@ -233,7 +238,7 @@ def _rendition(row: Row[*tuple[object, ...]]) -> ClipRendition:
     )
 
 
-def _clip(row: Row[*tuple[object, ...]], renditions: dict[str, ClipRendition]) -> Clip:
+def _clip(row: Row[*tuple[object, ...]], renditions: dict[str, ClipRendition], presence: Presence) -> Clip:
     return Clip(
         manifest=row.manifest,
         entry_index=row.log_index,
@@ -255,6 +260,7 @@ def _clip(row: Row[*tuple[object, ...]], renditions: dict[str, ClipRendition]) -
         read_finished_at=row.read_finished_at,
         stored_index=row.stored_index,
         stored_at=row.stored_at,
+        presence=presence,
         renditions=tuple(renditions[kind] for kind in sorted(renditions)),
     )
 

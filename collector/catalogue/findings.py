@@ -14,15 +14,13 @@ from sqlalchemy import Connection, Row, Select, func, literal, select, tuple_
 
 from collector.catalogue import tables
 from collector.catalogue.conservation_tables import findings, log_clock, unreconciled
+from collector.catalogue.cursor import FindingPosition
 from collector.catalogue.inventory_facts import time_at
 from collector.catalogue.reader import Reader, check_limit
 from collector.core.findings import ClosedBy, Severity
 from collector.database.columns import DigestColumn
 from protocol.canonical import canonical
 from protocol.digest import Digest
-
-FindingPosition = tuple[int, Digest]
-"""The last finding of a page: where it opened, and its id."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

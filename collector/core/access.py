@@ -26,8 +26,10 @@ class StationPrincipal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenPrincipal:
-    """Whoever holds a token (令牌); ``agencies`` None means all of them."""
+    """Whoever holds a token (令牌); ``agencies`` None means all of them. ``name`` says who that is, ``token_id`` which
+    token it was: names may be given twice."""
 
+    token_id: str
     name: str
     agencies: frozenset[str] | None
     scopes: frozenset[Scope]

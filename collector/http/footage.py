@@ -16,7 +16,8 @@ from typing import Final, Literal
 from aiohttp import web
 
 from collector.catalogue import Catalogue, KnownBytes
-from collector.core.access import Deny, Principal, decide_viewing_footage
+from collector.catalogue.errors import ScopeMissingError
+from collector.core.access import Deny, Principal, TokenPrincipal, decide_viewing_footage
 from collector.core.byte_ranges import ByteRange, RangeUnsatisfiableError, decide_range
 from collector.errors import CollectorError, NotAllowedError
 from collector.http.identity import principal_of
@@ -55,7 +56,7 @@ class RangeError(CollectorError):
 
 
 class Viewings:
-    """Puts viewings into the log. Viewers of one name are one viewer, also in requests at the same moment."""
+    """Puts viewings into the log. Whoever shows one token is one viewer, also in requests at the same moment."""
 
     def __init__(self, *, voice: Voice, clock: Callable[[], datetime]) -> None:
         self._voice = voice
@@ -63,9 +64,9 @@ class Viewings:
         self._seen: OrderedDict[tuple[str, str, Digest], datetime] = OrderedDict()
         self._recording: dict[tuple[str, str, Digest], asyncio.Task[None]] = {}
 
-    async def record(self, viewer: str, agency: str, cls: ObjectClass, digest: Digest) -> None:
+    async def record(self, viewer: TokenPrincipal, agency: str, cls: ObjectClass, digest: Digest) -> None:
         """Returns when the viewing is in the log. Raises CollectorError: then nothing may be shown."""
-        key = (viewer, agency, digest)
+        key = (viewer.token_id, agency, digest)
         seen = self._seen.get(key)
         if seen is not None and self._clock() - seen < VIEWING:
             return
@@ -76,7 +77,7 @@ class Viewings:
             recording.add_done_callback(lambda _: self._recording.pop(key))
         await asyncio.shield(recording)
 
-    async def _say(self, viewer: str, agency: str, cls: ObjectClass, digest: Digest) -> None:
+    async def _say(self, viewer: TokenPrincipal, agency: str, cls: ObjectClass, digest: Digest) -> None:
         header = self._voice.header(agency)
         await self._voice.say(
             Custody(
@@ -84,11 +85,11 @@ class Viewings:
                 event="viewed",
                 item=digest,
                 item_name=cls.value,
-                actor=viewer,
-                details={"purpose": "api"},
+                actor=viewer.name,
+                details={"purpose": "api", "token": viewer.token_id},
             )
         )
-        key = (viewer, agency, digest)
+        key = (viewer.token_id, agency, digest)
         self._seen[key] = header.issued_at
         self._seen.move_to_end(key)
         if len(self._seen) > _REMEMBERED_VIEWINGS:
@@ -117,9 +118,9 @@ class FootageHandlers:
         return await self._serve(request, ObjectClass.RENDITIONS)
 
     async def _serve(self, request: web.Request, cls: ObjectClass) -> web.StreamResponse:
-        principal = principal_of(request)
+        viewer, agencies = _viewer(principal_of(request))
         digest = Digest.parse(request.match_info["digest"])
-        footage = await self._find(principal, cls, digest)
+        footage = await self._find(agencies, cls, digest)
         size_bytes = (await self._objects.stat(footage.agency, cls, digest)).size_bytes
         headers = _headers(footage, digest)
         if _has_it_already(request, digest):
@@ -134,7 +135,7 @@ class FootageHandlers:
         if request.method == "HEAD":
             await response.prepare(request)
             return response
-        await self._viewings.record(principal.name, footage.agency, cls, digest)
+        await self._viewings.record(viewer, footage.agency, cls, digest)
         return await self._send(request, response, footage.agency, cls, digest, wanted)
 
     async def _send(
@@ -161,14 +162,22 @@ class FootageHandlers:
                 request.transport.abort()
         return response
 
-    async def _find(self, principal: Principal, cls: ObjectClass, digest: Digest) -> KnownBytes:
-        decision = decide_viewing_footage(principal)
-        if isinstance(decision, Deny):
-            raise NotAllowedError(decision.message)
-        found = await asyncio.to_thread(self._catalogue.known_bytes, _PURPOSE[cls], digest, decision.agencies)
+    async def _find(self, agencies: frozenset[str] | None, cls: ObjectClass, digest: Digest) -> KnownBytes:
+        found = await asyncio.to_thread(self._catalogue.known_bytes, _PURPOSE[cls], digest, agencies)
         if found is None:
             raise FootageUnknownError("no such original or rendition is known to you")
         return found
+
+
+def _viewer(principal: Principal) -> tuple[TokenPrincipal, frozenset[str] | None]:
+    """Who views, and the footage of which agencies (None: all). Raises ScopeMissingError, NotAllowedError."""
+    decision = decide_viewing_footage(principal)
+    if isinstance(decision, Deny):
+        missing = decision.code == ScopeMissingError.code
+        raise (ScopeMissingError if missing else NotAllowedError)(decision.message)
+    if not isinstance(principal, TokenPrincipal):
+        raise TypeError("only holders of tokens view footage")
+    return principal, decision.agencies
 
 
 def _has_it_already(request: web.Request, digest: Digest) -> bool:

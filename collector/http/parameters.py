@@ -54,6 +54,16 @@ class Parameters:
         text = self._values.get(name)
         return None if text is None else _refusing(name, lambda: parse_name(text, name))
 
+    def visit(self, name: str) -> str | None:
+        text = self._values.get(name)
+        return None if text is None else parse_visit(text)
+
+    def one_of(self, name: str, known: Collection[str]) -> str | None:
+        text = self._values.get(name)
+        if text is not None and text not in known:
+            raise ParameterError(f"{name} is one of {', '.join(sorted(known))}")
+        return text
+
     def digest(self, name: str) -> Digest | None:
         text = self._values.get(name)
         return None if text is None else parse_digest(text, name)

@@ -1,4 +1,4 @@
-"""The query API: clips, accounting and custody as the catalogue knows them. Reads only.
+"""The query API: clips, accounting, custody and findings as the catalogue knows them. Reads only.
 
 Whoever asks sees what belongs to their agencies; the rest does not exist for them, which is a 404, never a 403.
 """
@@ -13,9 +13,18 @@ from typing import Final
 import msgspec
 from aiohttp import ETag, web
 
-from collector.catalogue import Catalogue, ClipFilter, encode_cursor, parse_cursor
+from collector.catalogue import (
+    Catalogue,
+    ClipFilter,
+    FindingFilter,
+    encode_cursor,
+    encode_finding_cursor,
+    parse_cursor,
+    parse_finding_cursor,
+)
 from collector.catalogue.errors import NotFoundError, ScopeMissingError
 from collector.core.access import Deny, Principal, decide_reading_clips
+from collector.core.findings import KINDS
 from collector.http import query_operations as operations
 from collector.http import schemas
 from collector.http.api_operations import API_OPERATIONS
@@ -89,6 +98,34 @@ class QueryHandlers:
             )
         )
 
+    async def findings(self, request: web.Request) -> web.Response:
+        allowed = self._allowed(request)
+        parameters = Parameters(request, operations.FINDINGS.names())
+        cursor, query = parameters.text("cursor"), _query_text(parameters, None)
+        page = await asyncio.to_thread(
+            self._catalogue.findings,
+            _finding_filter(parameters, allowed),
+            limit=parameters.limit(),
+            after=None if cursor is None else parse_finding_cursor(cursor, query),
+        )
+        return _page(
+            schemas.FindingPage(
+                findings=[schemas.Finding.of(finding) for finding in page.findings],
+                next_cursor=(
+                    None if page.next_after is None else encode_finding_cursor(page.next_after, query)
+                ),
+            )
+        )
+
+    async def finding(self, request: web.Request) -> web.Response:
+        allowed = self._allowed(request)
+        Parameters(request, ())
+        wanted = parse_digest(request.match_info["finding"], "finding")
+        finding = await asyncio.to_thread(self._catalogue.finding, wanted, allowed)
+        if finding is None:
+            raise NotFoundError("no such finding is known to you")
+        return _with_etag(request, msgspec.json.encode(schemas.Finding.of(finding)))
+
     def _allowed(self, request: web.Request) -> frozenset[str] | None:
         decision = decide_reading_clips(self._authenticate(request))
         if isinstance(decision, Deny):
@@ -113,12 +150,29 @@ class QueryHandlers:
         )
 
 
-def _clip_filter(parameters: Parameters, allowed: frozenset[str] | None, digest: Digest | None) -> ClipFilter:
+def _agencies(parameters: Parameters, allowed: frozenset[str] | None) -> frozenset[str] | None:
     agency = parameters.agency("agency")
-    if agency is not None:
-        allowed = frozenset({agency}) if allowed is None else allowed & {agency}
+    if agency is None:
+        return allowed
+    return frozenset({agency}) if allowed is None else allowed & {agency}
+
+
+def _finding_filter(parameters: Parameters, allowed: frozenset[str] | None) -> FindingFilter:
+    return FindingFilter(
+        agencies=_agencies(parameters, allowed),
+        station=parameters.agency("station"),
+        recorder=parameters.name("recorder"),
+        visit=parameters.visit("visit"),
+        code=parameters.one_of("code", KINDS),
+        is_open=parameters.boolean("open"),
+        opened_from=parameters.time("opened_from"),
+        opened_before=parameters.time("opened_before"),
+    )
+
+
+def _clip_filter(parameters: Parameters, allowed: frozenset[str] | None, digest: Digest | None) -> ClipFilter:
     return ClipFilter(
-        agencies=allowed,
+        agencies=_agencies(parameters, allowed),
         digest=digest,
         recorder=parameters.name("recorder"),
         officer=parameters.name("officer"),
@@ -159,6 +213,8 @@ def add_query_routes(app: web.Application, handlers: QueryHandlers) -> None:
         (operations.CLIPS_OF_ORIGINAL, handlers.clips_of_original),
         (operations.INVENTORY, handlers.visit),
         (operations.CUSTODY, handlers.custody),
+        (operations.FINDINGS, handlers.findings),
+        (operations.FINDING, handlers.finding),
         (operations.OPENAPI, handlers.openapi),
     ):
         app.router.add_get(operation.path, handler)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from collector.catalogue import MAX_PAGE
+from collector.core.findings import KINDS
 from collector.database.columns import MAX_NAME_CHARS
 from collector.http import schemas
 from collector.http.openapi import DIGEST, Content, Operation, Parameter, Security
@@ -14,6 +15,8 @@ from collector.http.parameters import DEFAULT_PAGE
 _READERS: Final[tuple[Security, ...]] = ("token", "certificate")
 _TIME: Final = {"type": "string", "format": "date-time"}
 _NAME: Final = {"type": "string", "minLength": 1, "maxLength": MAX_NAME_CHARS}
+
+_VISIT: Final = {"type": "string", "pattern": "^[0-9a-f]{32}$"}
 
 _LIMIT: Final = Parameter(
     name="limit",
@@ -81,7 +84,7 @@ INVENTORY: Final = Operation(
         Parameter(
             name="visit",
             where="path",
-            schema={"type": "string", "pattern": "^[0-9a-f]{32}$"},
+            schema=_VISIT,
             description="The visit.",
         ),
     ),
@@ -99,6 +102,37 @@ CUSTODY: Final = Operation(
         _LIMIT,
     ),
 )
+FINDINGS: Final = Operation(
+    method="GET",
+    path="/api/v1/findings",
+    id="listFindings",
+    summary="Findings of the conservation of clips, newest first.",
+    answers={200: Content(struct=schemas.FindingPage)},
+    security=_READERS,
+    parameters=(
+        _query("agency", {"type": "string"}, "Only this agency."),
+        _query("station", {"type": "string"}, "Only what this station listed."),
+        _query("recorder", _NAME, "The recorder's number, as claimed."),
+        _query("visit", _VISIT, "Only this visit."),
+        _query("code", {"enum": sorted(KINDS)}, "Only this code."),
+        _query("open", {"type": "boolean"}, "Only findings that are, or are not, open."),
+        _query("opened_from", _TIME, "Evident at this time or later, by the collector's clock."),
+        _query("opened_before", _TIME, "Evident before this time."),
+        _query(
+            "cursor", {"type": "string"}, "next_cursor of the page before, with the same other parameters."
+        ),
+        _LIMIT,
+    ),
+)
+FINDING: Final = Operation(
+    method="GET",
+    path="/api/v1/findings/{finding}",
+    id="getFinding",
+    summary="One finding by its id.",
+    answers={200: Content(struct=schemas.Finding), 304: None},
+    security=_READERS,
+    parameters=(Parameter(name="finding", where="path", schema=DIGEST, description="Id of the finding."),),
+)
 OPENAPI: Final = Operation(
     method="GET",
     path="/api/v1/openapi.json",
@@ -108,4 +142,13 @@ OPENAPI: Final = Operation(
     security=(),
 )
 
-QUERY_OPERATIONS: Final = (CLIPS, CLIP, CLIPS_OF_ORIGINAL, INVENTORY, CUSTODY, OPENAPI)
+QUERY_OPERATIONS: Final = (
+    CLIPS,
+    CLIP,
+    CLIPS_OF_ORIGINAL,
+    INVENTORY,
+    CUSTODY,
+    FINDINGS,
+    FINDING,
+    OPENAPI,
+)

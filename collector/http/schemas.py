@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from collector import catalogue
+from collector.core import findings
 from protocol.claims import Claim as ClaimedValue
 from protocol.claims import TimeClaim
 from protocol.digest import Digest
@@ -71,7 +72,8 @@ class Rendition(Struct, frozen=True, kw_only=True):
 
 class Clip(Struct, frozen=True, kw_only=True):
     """One original: what its manifest and its media facts say. ``name`` is the path on the recorder, for display;
-    it can hold any character. ``stored_index`` is the place in the log where the bytes were said to be stored."""
+    it can hold any character. ``stored_index`` is the place in the log where the bytes were said to be stored.
+    ``on_recorder``: still there as far as is known, erased by the station's word, or gone without one."""
 
     manifest: str
     log_index: int
@@ -93,6 +95,7 @@ class Clip(Struct, frozen=True, kw_only=True):
     read_finished_at: Time
     stored_index: int | None
     stored_at: Time | None
+    on_recorder: Literal["present", "released", "gone"]
     renditions: list[Rendition]
 
     @classmethod
@@ -118,6 +121,7 @@ class Clip(Struct, frozen=True, kw_only=True):
             read_finished_at=format_time(clip.read_finished_at),
             stored_index=clip.stored_index,
             stored_at=_time(clip.stored_at),
+            on_recorder=clip.presence.value,
             renditions=[Rendition.of(rendition) for rendition in clip.renditions],
         )
 
@@ -130,8 +134,8 @@ class ClipPage(Struct, frozen=True, kw_only=True):
 
 
 class Accounting(Struct, frozen=True, kw_only=True):
-    """Files by state: ``listed`` is the sum of stored, pending, unreadable and excluded. ``present`` counts those not
-    known to have been erased from the recorder. A ``deficit`` is an alarm: rows declared and not listed."""
+    """Files by state: ``listed`` is the sum of stored, pending, unreadable and excluded, and also of present, released
+    (erased by the station's word) and gone (without one). A ``deficit`` is an alarm: rows declared and not listed."""
 
     listed: int
     stored: int
@@ -139,6 +143,8 @@ class Accounting(Struct, frozen=True, kw_only=True):
     unreadable: int
     excluded: int
     present: int
+    released: int
+    gone: int
     deficit: int
 
     @classmethod
@@ -150,6 +156,8 @@ class Accounting(Struct, frozen=True, kw_only=True):
             unreadable=accounting.unreadable,
             excluded=accounting.excluded,
             present=accounting.present,
+            released=accounting.released,
+            gone=accounting.gone,
             deficit=accounting.deficit,
         )
 
@@ -258,6 +266,77 @@ class CustodyPage(Struct, frozen=True, kw_only=True):
 
     events: list[CustodyEvent]
     next_after: int | None
+
+
+class Sentence(Struct, frozen=True, kw_only=True):
+    """The same in Chinese and English."""
+
+    zh: str
+    en: str
+
+    @classmethod
+    def of(cls, sentence: findings.Sentence) -> Sentence:
+        return cls(zh=sentence.zh, en=sentence.en)
+
+
+class Finding(Struct, frozen=True, kw_only=True):
+    """What the conservation of clips does not bear out. ``subject`` is the statement or object it is about; ``row``
+    and ``name`` are the first of its ``files``, ``inventory`` the listing that ``row`` counts in. It is open until a
+    later entry of the log is evidence against it, or somebody signs an explanation."""
+
+    finding: str
+    code: str
+    severity: Literal["alarm", "warning", "note"]
+    says: Sentence
+    advice: Sentence
+    agency: str
+    subject: str
+    station: str | None
+    recorder: str | None
+    visit: str | None
+    inventory: str | None
+    row: int | None
+    name: str | None
+    files: int
+    details: dict[str, str | int]
+    opened_index: int
+    opened_at: Time | None
+    closed_index: int | None
+    closed_at: Time | None
+    closed_by: Literal["evidence", "explanation"] | None
+
+    @classmethod
+    def of(cls, found: catalogue.RecordedFinding) -> Finding:
+        kind = findings.KINDS[found.code]
+        return cls(
+            finding=str(found.id),
+            code=found.code,
+            severity=found.severity.value,
+            says=Sentence.of(kind.says),
+            advice=Sentence.of(kind.advice),
+            agency=found.agency,
+            subject=str(found.subject),
+            station=found.station,
+            recorder=found.recorder,
+            visit=found.visit,
+            inventory=_text(found.inventory),
+            row=found.row,
+            name=found.path,
+            files=found.files,
+            details=dict(found.details),
+            opened_index=found.opened_index,
+            opened_at=_time(found.opened_at),
+            closed_index=found.closed_index,
+            closed_at=_time(found.closed_at),
+            closed_by=None if found.closed_by is None else found.closed_by.value,
+        )
+
+
+class FindingPage(Struct, frozen=True, kw_only=True):
+    """Findings, newest first. ``next_cursor`` leads on; null at the end."""
+
+    findings: list[Finding]
+    next_cursor: str | None
 
 
 class Problem(Struct, frozen=True, kw_only=True):

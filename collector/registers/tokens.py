@@ -97,7 +97,7 @@ def find_token(connection: Connection, text: str, now: datetime) -> TokenPrincip
     token = _token(row)
     if token.revoked_at is not None or now >= token.expires_at:
         return None
-    return TokenPrincipal(name=token.name, agencies=token.agencies, scopes=token.scopes)
+    return TokenPrincipal(token_id=token.id, name=token.name, agencies=token.agencies, scopes=token.scopes)
 
 
 def list_tokens(connection: Connection) -> list[Token]:

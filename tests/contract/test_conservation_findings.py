@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from collector.catalogue import Catalogue, FindingFilter, RecordedFinding
+from collector.catalogue import Catalogue, ClipFilter, FindingFilter, Presence, RecordedFinding
 from collector.core import findings as codes
 from collector.core.findings import ClosedBy, Severity
 from protocol.claims import TimeClaim
@@ -198,6 +198,31 @@ def test_a_released_file_that_is_read_again_with_the_same_bytes_is_back(
     (found,) = trail.findings(tmp_path)
     assert (found.code, found.details["manifest"]) == (codes.ERASED_BUT_BACK, str(id_of(again)))
     assert other
+
+
+def test_a_clip_tells_whether_it_is_still_on_its_recorder(trail: Succession, tmp_path: Path) -> None:
+    first = trail.visit(*(file(f"{name}.mp4") for name in "abc"))
+    clips = [trail.read(first, row) for row in range(3)]
+    trail.later()
+    second = trail.visit(*(file(f"{name}.mp4", known=clip) for name, clip in zip("abc", clips, strict=True)))
+    intent = trail.intend(second, {0: clips[0]})
+    after = [file(f"{name}.mp4", known=clips["abc".index(name)]) for name in "bc"]
+    trail.release(intent, trail.visit(*after, visit=int(second.visit, 16), sequence=2))
+    trail.later()
+    trail.visit(after[1])
+    with catalogue_in(tmp_path, trail.listings) as catalogue:
+        found_in(catalogue, trail.log.entries)
+        page = catalogue.clips(ClipFilter(agencies=None), limit=10)
+        assert {clip.path: clip.presence for clip in page.clips} == {
+            "a.mp4": Presence.RELEASED,
+            "b.mp4": Presence.GONE,
+            "c.mp4": Presence.PRESENT,
+        }
+        account = catalogue.visit(second.visit, None)
+        assert account is not None
+        counted = [(one.accounting.present, one.accounting.released, one.accounting.gone)
+                   for one in account.inventories]  # fmt: skip
+        assert counted == [(2, 1, 0), (1, 0, 1)]
 
 
 # --- listings, deliveries, visits -----------------------------------------------------------------------------

@@ -72,7 +72,10 @@ def test_a_token_opens_what_it_was_issued_for(registers: Registers) -> None:
         now=NOW,
     )
     assert registers.find_token(token, NOW) == TokenPrincipal(
-        name="cases", agencies=frozenset({"alpha", "beta"}), scopes=frozenset({Scope.CLIPS})
+        token_id=token.split("_")[1],
+        name="cases",
+        agencies=frozenset({"alpha", "beta"}),
+        scopes=frozenset({Scope.CLIPS}),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -159,6 +160,7 @@ async def test_a_viewing_is_in_the_log_before_the_first_byte_leaves(stored: Coll
     event = parse_statement(payload)
     assert isinstance(event, Custody)
     assert (event.event, event.item, event.actor) == ("viewed", CLIP.digest, "viewer")
+    assert re.fullmatch(r"[0-9a-f]{16}", str(event.details["token"]))
 
 
 async def test_what_cannot_be_logged_is_not_shown(world: World) -> None:
@@ -195,7 +197,10 @@ async def test_scopes_and_agencies_decide(stored: CollectorSite) -> None:
     clips_only = stored.token(Scope.CLIPS)
     foreign = stored.token(Scope.FOOTAGE, agencies=frozenset({FOREIGN}))
     answers = [await stored.get(ORIGINAL, token=token) for token in (clips_only, foreign)]
-    assert [answer.status for answer in answers] == [403, 404]
+    assert [(answer.status, answer.code) for answer in answers] == [
+        (403, "scope-missing"),
+        (404, "footage-unknown"),
+    ]
     assert answers[1].code == "footage-unknown"
     assert viewings(stored) == 0
 

@@ -20,7 +20,7 @@ from tests.support.catalogues import catalogue_in
 from tests.support.statements import NOW
 
 GOOD = "a good token"
-HOLDER = TokenPrincipal(name="cases", agencies=None, scopes=frozenset({Scope.CLIPS}))
+HOLDER = TokenPrincipal(token_id="0" * 16, name="cases", agencies=None, scopes=frozenset({Scope.CLIPS}))
 
 
 def find_token(text: str, _now: datetime) -> TokenPrincipal | None:

@@ -50,10 +50,12 @@ from tests.support.statements import (
 
 CLIPS = frozenset({Scope.CLIPS})
 PRINCIPALS: dict[str, Principal] = {
-    "everything": TokenPrincipal(name="auditor", agencies=None, scopes=CLIPS),
-    "alpha": TokenPrincipal(name="cases", agencies=frozenset({"alpha"}), scopes=CLIPS),
-    "beta": TokenPrincipal(name="others", agencies=frozenset({"beta"}), scopes=CLIPS),
-    "footage only": TokenPrincipal(name="player", agencies=None, scopes=frozenset({Scope.FOOTAGE})),
+    "everything": TokenPrincipal(token_id="0" * 16, name="auditor", agencies=None, scopes=CLIPS),
+    "alpha": TokenPrincipal(token_id="0" * 16, name="cases", agencies=frozenset({"alpha"}), scopes=CLIPS),
+    "beta": TokenPrincipal(token_id="0" * 16, name="others", agencies=frozenset({"beta"}), scopes=CLIPS),
+    "footage only": TokenPrincipal(
+        token_id="0" * 16, name="player", agencies=None, scopes=frozenset({Scope.FOOTAGE})
+    ),
     "dock": StationPrincipal(name="dock-1", agencies=frozenset({"alpha"})),
 }
 
@@ -75,6 +77,9 @@ def catalogue(tmp_path: Path) -> Iterator[Catalogue]:
     log = Log()
     log.add(enrolled(COLLECTOR), INVENTORY, CLIP, stored(CLIP), FOREIGN, *OTHERS)
     log.add(media(CLIP), rendition(CLIP), custody("viewed", CLIP.digest), custody("viewed", CLIP.digest))
+    log.add(
+        *(custody("damaged", digest(name), details={"code": "object-missing"}) for name in ("one", "two"))
+    )
     with catalogue_in(tmp_path) as opened:
         apply_all(opened, log)
         yield opened
@@ -176,6 +181,56 @@ async def test_custody_events_come_in_pages_too(api: Api) -> None:
     assert (len(second["events"]), second["next_after"]) == (1, None)
 
 
+async def test_findings_say_what_is_wrong_and_what_to_do(api: Api) -> None:
+    status, page = await api.ask("/api/v1/findings?limit=1")
+    assert (status, len(page["findings"])) == (200, 1)
+    (found,) = page["findings"]
+    assert (found["code"], found["severity"], found["closed_by"]) == ("object-missing", "alarm", None)
+    assert found["says"]["zh"]
+    assert found["advice"]["en"]
+    _, second = await api.ask(f"/api/v1/findings?limit=1&cursor={page['next_cursor']}")
+    assert second["findings"][0]["opened_index"] == found["opened_index"] - 1
+    assert second["next_cursor"] is None
+    assert await api.ask(f"/api/v1/findings/{found['finding']}") == (200, found)
+    assert await api.code(f"/api/v1/findings/{found['finding']}", "beta") == (404, "not-found")
+    assert [one["code"] for one in (await api.ask("/api/v1/findings", "beta"))[1]["findings"]] == [
+        "manifest-before-inventory"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("query", "count"),
+    [
+        ("code=object-missing", 2),
+        ("code=object-altered", 0),
+        ("open=true", 2),
+        ("open=false", 0),
+        ("agency=beta", 0),
+        ("station=dock-1", 0),
+        ("recorder=R1", 0),
+        (f"visit={VISIT}", 0),
+        ("opened_from=2026-01-01T00:00:00Z", 2),
+        ("opened_before=2026-01-01T00:00:00Z", 0),
+    ],
+)
+async def test_findings_are_filtered(api: Api, query: str, count: int) -> None:
+    status, page = await api.ask(f"/api/v1/findings?{query}")
+    assert (status, len(page["findings"])) == (200, count)
+
+
+@pytest.mark.parametrize(
+    "query", ["code=no-such", "open=maybe", "visit=1", "station=A%27--", "opened_from=now", "cursor=AAAA"]
+)
+async def test_a_mistyped_filter_of_findings_is_refused(api: Api, query: str) -> None:
+    status, code = await api.code(f"/api/v1/findings?{query}")
+    assert (status, code) == (400, "cursor-invalid" if query.startswith("cursor") else "parameter-invalid")
+
+
+async def test_a_cursor_of_clips_opens_no_findings(api: Api) -> None:
+    _, page = await api.ask("/api/v1/clips?limit=1")
+    assert await api.code(f"/api/v1/findings?cursor={page['next_cursor']}") == (400, "cursor-invalid")
+
+
 async def test_other_agencies_do_not_exist(api: Api) -> None:
     foreign = id_of(FOREIGN)
     assert await api.code(f"/api/v1/clips/{foreign}") == (404, "not-found")
@@ -197,6 +252,7 @@ PATHS = [
     f"/api/v1/originals/{CLIP.digest}/clips",
     f"/api/v1/visits/{VISIT}/inventory",
     f"/api/v1/custody/{CLIP.digest}",
+    "/api/v1/findings",
 ]
 
 
@@ -375,6 +431,7 @@ async def test_answers_have_the_form_the_document_says(api: Api, document: dict[
         f"/api/v1/clips/{id_of(CLIP)}": "Clip",
         f"/api/v1/visits/{VISIT}/inventory": "Visit",
         f"/api/v1/custody/{CLIP.digest}": "CustodyPage",
+        "/api/v1/findings": "FindingPage",
         "/api/v1/clips?limit=0": "Problem",
     }.items():
         _, body = await api.ask(path)

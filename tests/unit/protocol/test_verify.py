@@ -75,6 +75,22 @@ def test_a_receipt_survives_its_written_form() -> None:
     assert Receipt.from_bytes(receipt.to_bytes()) == receipt
 
 
+def test_a_manifest_that_came_before_its_inventory_is_told() -> None:
+    story = Story()
+    log = EvidenceLog()
+    log.add(enrolled(COLLECTOR_SEED, name=COLLECTOR, agency=COLLECTOR), COLLECTOR_SEED)
+    log.add(enrolled(STATION_SEED), COLLECTOR_SEED)
+    log.add(story.manifest, STATION_SEED)
+    log.add(inventory(), STATION_SEED)
+    log.add(stored(story.manifest, story.manifest_id), COLLECTOR_SEED)
+    story.log = log
+    checks = check_all(story)
+    assert accepted(checks)
+    (chain,) = (check for check in checks if check.name == "chain")
+    assert chain.detail.endswith("; the manifest at index 2 came before its inventory at 3")
+    assert "before" not in next(check for check in check_all(Story()) if check.name == "chain").detail
+
+
 def test_another_file_is_refused() -> None:
     assert failed(check_all(Story(), content=content_of(b"moving picturez"))) == (
         "content",
