@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from collector.errors import StorageError, storage_errors
 from collector.files import Appender, Block, Files
-
-if TYPE_CHECKING:
-    from hashlib import _Hash
+from collector.running import RunningDigest
 
 
 class PartWriter:
@@ -28,7 +25,7 @@ class PartWriter:
         *,
         upload_id: str,
         start_bytes: int,
-        hasher: _Hash,
+        hasher: RunningDigest,
         algorithm: str | None = None,
     ) -> None:
         self.upload_id = upload_id
@@ -38,7 +35,7 @@ class PartWriter:
         self._start = self._end = start_bytes
         # A part that is the whole upload so far needs no second SHA-256.
         own = algorithm is not None and not (algorithm == "sha256" and start_bytes == 0)
-        self._part_hasher = hashlib.new(algorithm) if algorithm and own else hasher
+        self._part_hasher = hashlib.new(algorithm) if algorithm and own else None
         self._appender: Appender = files.append(path)
         self._torn = self._appender.size_bytes != start_bytes
 
@@ -50,7 +47,7 @@ class PartWriter:
     @property
     def checksum(self) -> bytes:
         """Hash of this part's bytes by the algorithm asked for."""
-        return self._part_hasher.digest()
+        return self._part_hasher.digest() if self._part_hasher else bytes.fromhex(self.hasher.digest.hex)
 
     def write(self, block: Block) -> None:
         """Appends the whole block. Raises StorageError; what was written before stays and can be finished."""
@@ -86,7 +83,7 @@ class PartWriter:
             raise
         with rest[:written] as block:
             self.hasher.update(block)
-            if self._part_hasher is not self.hasher:
+            if self._part_hasher:
                 self._part_hasher.update(block)
         self._end += written
         return written

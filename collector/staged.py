@@ -37,6 +37,8 @@ class StagedUpload:
     metadata: str | None
     members: tuple[Member, ...] = ()
     stored: bool = False
+    passed: bytes | None = None
+    """XXH3-128 of a complete upload's bytes as they were hashed for ``actual``; not kept over a restart."""
 
     @property
     def is_complete(self) -> bool:
@@ -59,6 +61,7 @@ class StagedBlob:
     size_bytes: int
     path: Path
     sealed: bool
+    passed: bytes | None = None
 
 
 def format_info(upload: StagedUpload) -> bytes:

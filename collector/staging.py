@@ -9,7 +9,6 @@ threads; the caller sees to it that one upload is changed by one thread at a tim
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import logging
 import threading
 from collections import Counter, OrderedDict
@@ -17,20 +16,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from collector.bundles import BundlePart, member_name, offset_of, recover_members, remove_bundle
 from collector.errors import StorageError, storage_errors
 from collector.files import Files
 from collector.part_writer import PartWriter, write_all
+from collector.running import RunningDigest
 from collector.staged import MAX_INFO_BYTES, StagedBlob, StagedUpload, format_info, parse_info
 from protocol.digest import Digest
 from protocol.errors import ProtocolError
 from protocol.upload import Checksum, Creation, Purpose
 from protocol.upload_errors import BundleMalformedError, UploadNotFoundError
-
-if TYPE_CHECKING:
-    from hashlib import _Hash
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +41,7 @@ RENEWAL: Final = timedelta(days=1)
 @dataclass(slots=True)
 class _Entry:
     upload: StagedUpload
-    hasher: _Hash | None
+    hasher: RunningDigest | None
     expiry_on_disk: datetime
 
 
@@ -103,7 +100,7 @@ class Staging:
         except StorageError:
             self._clear_away(upload_id)
             raise
-        self._enter(upload, hashlib.sha256())
+        self._enter(upload, RunningDigest())
         return upload
 
     def find(self, upload_id: str) -> StagedUpload | None:
@@ -127,7 +124,7 @@ class Staging:
         """What a complete and measured upload brought. Does not block."""
         if upload.actual is not None and upload.size_bytes is not None:
             path = self.path(upload.upload_id)
-            whole = (upload.purpose, upload.actual, upload.size_bytes, path, False)
+            whole = (upload.purpose, upload.actual, upload.size_bytes, path, False, upload.passed)
             return [_blob(upload.agency, *whole)]
         folder = self._bundle(upload.upload_id)
         return [
@@ -186,7 +183,7 @@ class Staging:
             upload = replace(upload, members=part.members)
         else:
             if upload.is_complete:
-                upload = replace(upload, actual=Digest.sha256(part.hasher.hexdigest()))
+                upload = _measured(upload, part.hasher)
             entry.hasher = None if upload.is_complete else part.hasher
         entry.upload = upload
         if expires_at - entry.expiry_on_disk >= RENEWAL:
@@ -208,8 +205,7 @@ class Staging:
         entry = self._entry(upload_id)
         if entry.upload.is_complete and not entry.upload.is_measured:
             with storage_errors("reading a complete upload"):
-                digest = Digest.sha256(self._hasher(entry).hexdigest())
-            entry.upload = replace(entry.upload, actual=digest)
+                entry.upload = _measured(entry.upload, self._hasher(entry))
         return entry.upload
 
     def settle(self, upload_id: str) -> None:
@@ -256,7 +252,7 @@ class Staging:
             raise UploadNotFoundError("no such upload")
         return entry
 
-    def _enter(self, upload: StagedUpload, hasher: _Hash | None) -> None:
+    def _enter(self, upload: StagedUpload, hasher: RunningDigest | None) -> None:
         with self._lock:
             self._entries[upload.upload_id] = _Entry(upload, hasher, upload.expires_at)
             self._open[upload.owner] += 1
@@ -271,9 +267,9 @@ class Staging:
                 del self._open[entry.upload.owner]
             return entry.upload
 
-    def _hasher(self, entry: _Entry) -> _Hash:
+    def _hasher(self, entry: _Entry) -> RunningDigest:
         if entry.hasher is None:
-            hasher = hashlib.sha256()
+            hasher = RunningDigest()
             size = self._files.reread(self.path(entry.upload.upload_id), hasher.update)
             if size != entry.upload.offset_bytes:
                 raise StorageError("a staged file does not have the length it was recovered with")
@@ -337,8 +333,24 @@ def _remove(files: Files, path: Path) -> None:
 
 
 def _blob(
-    agency: str, purpose: Purpose, digest: Digest, size_bytes: int, path: Path, sealed: bool
+    agency: str,
+    purpose: Purpose,
+    digest: Digest,
+    size_bytes: int,
+    path: Path,
+    sealed: bool,
+    passed: bytes | None = None,
 ) -> StagedBlob:
     return StagedBlob(
-        agency=agency, purpose=purpose, digest=digest, size_bytes=size_bytes, path=path, sealed=sealed
+        agency=agency,
+        purpose=purpose,
+        digest=digest,
+        size_bytes=size_bytes,
+        path=path,
+        sealed=sealed,
+        passed=passed,
     )
+
+
+def _measured(upload: StagedUpload, hasher: RunningDigest) -> StagedUpload:
+    return replace(upload, actual=hasher.digest, passed=hasher.passed)

@@ -229,7 +229,13 @@ class Storer:
         sources = [(want, *source) for want, source in found if source is not None]
         outcomes = await self._objects.adopt_all(
             [
-                Adoption(path=blob.path, place=want.place, size_bytes=want.size_bytes, sealed=blob.sealed)
+                Adoption(
+                    path=blob.path,
+                    place=want.place,
+                    size_bytes=want.size_bytes,
+                    sealed=blob.sealed,
+                    passed=blob.passed,
+                )
                 for want, _, blob in sources
             ]
         )

@@ -48,12 +48,15 @@ Place: TypeAlias = tuple[str, ObjectClass, Digest]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Adoption:
-    """A staged file that is to become the object ``place``. ``sealed``: durable and read-only already."""
+    """A staged file that is to become the object ``place``. ``sealed``: durable and read-only already. ``passed``:
+    the XXH3-128 of the bytes whose SHA-256, computed when they were handed to the disk, is the object's digest; then
+    the re-read is compared with that."""
 
     path: Path
     place: Place
     size_bytes: int
     sealed: bool = False
+    passed: bytes | None = None
 
 
 AdoptionError: TypeAlias = CollectorError | DigestMismatchError

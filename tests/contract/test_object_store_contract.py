@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+import xxhash
 
 from collector.errors import (
     CollectorError,
@@ -384,3 +385,15 @@ async def test_the_immutable_flag_is_set_when_asked_for() -> None:
     await store.put_bytes("hz", ORIGINALS, DATA)
     with pytest.raises(PermissionError):
         files.remove(object_path(Path("/data/objects"), DIGEST))
+
+
+@pytest.mark.parametrize("kept", [True, False])
+async def test_a_staged_file_is_compared_with_what_passed_on_its_way_to_the_disk(
+    world: World, kept: bool
+) -> None:
+    path = world.stage(DATA if kept else DATA[:-1] + b"!")
+    passed = xxhash.xxh3_128(DATA).digest()
+    adoption = Adoption(path=path, place=("hz", ORIGINALS, DIGEST), size_bytes=len(DATA), passed=passed)
+    (outcome,) = await world.store.adopt_all([adoption])
+    assert (outcome is None) is kept
+    assert await world.store.exists("hz", ORIGINALS, DIGEST) is kept

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
+import xxhash
+
 from collector.errors import CollectorError, ObjectCorruptError, ObjectMissingError, storage_errors
 from collector.files import BLOCK_BYTES, Files
 from collector.objects import Adoption, AdoptionError, ObjectClass, ObjectStat, Place
@@ -58,12 +60,20 @@ class MemoryObjectStore:
         outcomes: list[AdoptionError | None] = []
         for item in adoptions:
             try:
+                self._require_passed(item)
                 await self.adopt(item.path, *item.place, item.size_bytes)
             except (CollectorError, DigestMismatchError) as error:
                 outcomes.append(error)
             else:
                 outcomes.append(None)
         return outcomes
+
+    def _require_passed(self, item: Adoption) -> None:
+        hasher = xxhash.xxh3_128()
+        with storage_errors("storing an object"):
+            self._files.reread(item.path, hasher.update)
+        if item.passed not in (None, hasher.digest()):
+            raise DigestMismatchError("it is not what passed", expected="that", actual=hasher.hexdigest())
 
     async def sizes(self, places: Sequence[Place]) -> list[int | None]:
         held = [self._objects.get((parse_agency(agency), cls, digest)) for agency, cls, digest in places]
