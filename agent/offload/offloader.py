@@ -146,8 +146,10 @@ class Offloader:
         try:
             await self._threads.call(self._stop, self._finish_batch, batch, attempts)
         except AgentError as error:
+            met = {row.id for row, _ in batch.troubled}  # once each, or a row is read and manifested twice
             for item in batch.copied:
-                await self._meet(item.row, error)
+                if item.row.id not in met:
+                    await self._meet(item.row, error)
         self._ring()
         for row, trouble in batch.troubled:
             await self._meet(row, trouble)

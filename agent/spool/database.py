@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from agent.spool.errors import JournalError, JournalNewerError
+from agent.spool.errors import JournalError, JournalNewerError, JournalStorageError
 from protocol.times import parse_time
 
 Row: TypeAlias = sqlite3.Row
@@ -26,6 +26,10 @@ SCHEMA_STEPS: Final = ("schema.sql", "schema_release.sql", "schema_bundles.sql")
 
 _BUSY_TIMEOUT_MS: Final = 10_000
 """Another process in the file is ``zhilu-agent status`` or ``rescue``, and never for long."""
+
+_PRIMARY_CODE: Final = 0xFF
+_OF_THE_DISK: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN})
+"""Results of SQLite that may be others when room or disk come back."""
 
 
 def text_time(text: str | None) -> datetime | None:
@@ -78,7 +82,7 @@ class Database:
                 self._run(how)
             except JournalError:
                 if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
+                    self._run("ROLLBACK")
                 raise
 
     def execute(self, sql: str, values: Sequence[Value] = ()) -> int:
@@ -91,7 +95,7 @@ class Database:
             try:
                 self._connection.executemany(sql, values)
             except sqlite3.Error as error:
-                raise JournalError(f"the journal refused a write: {error}") from error
+                raise _refusal(error) from error
 
     def one(self, sql: str, values: Sequence[Value] = ()) -> Row | None:
         with self._lock:
@@ -106,7 +110,13 @@ class Database:
         try:
             return self._connection.execute(sql, values)
         except sqlite3.Error as error:
-            raise JournalError(f"the journal refused a statement: {error}") from error
+            raise _refusal(error) from error
+
+
+def _refusal(error: sqlite3.Error) -> JournalError:
+    if getattr(error, "sqlite_errorcode", 0) & _PRIMARY_CODE in _OF_THE_DISK:
+        return JournalStorageError(f"the journal could not be written: {error}")
+    return JournalError(f"the journal refused a statement: {error}")
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -38,6 +38,13 @@ class JournalError(AgentError):
     code = "journal-error"
 
 
+class JournalStorageError(JournalError):
+    """The disk is full or failed under the journal. Nothing of the transaction was kept; it can be tried again."""
+
+    code = "journal-storage"
+    retryable = True
+
+
 class JournalNewerError(JournalError):
     """The journal was written by a later version; an older one would not know what it may rely on."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +14,8 @@ from agent.core.bay import BayEvent, BayState
 from agent.offload import reader
 from agent.offload.growing import GrowingFile
 from agent.ports import Obstacle
+from agent.spool.errors import SpoolError
+from agent.spool.files import Publication
 from agent.spool.journal import Journal
 from agent.spool.records import Purpose
 from protocol.digest import Digest
@@ -228,6 +230,30 @@ async def test_a_small_file_that_cannot_be_read_does_not_spoil_its_batch(
     del photos[bad]
     assert originals(journal, spool) == photos
     assert [fact.item_name for fact in unreadables(journal)] == [bad.decode()]
+
+
+class SpoolThatNamesLate(LossySpool):
+    """The first originals cannot be named, and one of them is not what was written."""
+
+    refuses = 1
+
+    def publish(self, publications: Sequence[Publication]) -> None:
+        if self.refuses and any(one.purpose is Purpose.ORIGINAL for one in publications):
+            self.refuses -= 1
+            raise SpoolError("cannot name")
+        super().publish(publications)
+        self.damages_next_sync = self.refuses == 1  # behind the listing: the first file of the batch
+
+
+async def test_two_troubles_of_one_batch_are_met_once_for_each_file(tmp_path: Path) -> None:
+    spool = SpoolThatNamesLate()
+    journal = Journal(tmp_path / "late.db", spool)
+    photos = {b"DCIM/100MEDIA/IMAG%04d.JPG" % number: b"%d" % number * 500 for number in range(1, 5)}
+    tile = await run_visit(MemoryVolume(photos), make_tools(journal))
+    assert tile.state is BayState.DELIVERING
+    assert sorted(manifest.path_bytes for manifest in manifests(journal)) == sorted(photos)
+    assert originals(journal, spool) == photos
+    journal.close()
 
 
 async def test_a_sector_that_recovers_costs_attempts_and_nothing_else(

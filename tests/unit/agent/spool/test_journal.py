@@ -13,7 +13,7 @@ import pytest
 
 from agent.spool import database
 from agent.spool.database import Database
-from agent.spool.errors import JournalError, JournalNewerError
+from agent.spool.errors import JournalError, JournalNewerError, JournalStorageError
 from agent.spool.eviction import evict
 from agent.spool.files import Publication
 from agent.spool.journal import Journal
@@ -459,3 +459,16 @@ def test_a_step_that_breaks_leaves_the_journal_as_it_was(
     reopened = Database(path)
     assert reopened.all("SELECT name FROM sqlite_master WHERE name = 'half'") == []
     reopened.close()
+
+
+def test_a_journal_without_room_says_that_it_can_be_tried_again(tmp_path: Path) -> None:
+    """As large as it may ever be: SQLite says what it says on a full disk."""
+    journal = Journal(tmp_path / "journal.db", LossySpool())
+    (pages,) = journal.one("PRAGMA page_count")  # type: ignore[misc]
+    journal.one(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(JournalStorageError) as refused:
+        journal.execute("CREATE TABLE more AS SELECT zeroblob(1000000) AS data")
+    assert (refused.value.code, refused.value.retryable) == ("journal-storage", True)
+    journal.one("PRAGMA max_page_count = 1000000")
+    journal.execute("CREATE TABLE more (data BLOB)")
+    journal.close()
