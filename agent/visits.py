@@ -18,6 +18,7 @@ from agent.offload.settings import Threads, VisitTools
 from agent.offload.tile import Tile
 from agent.offload.visit import Visit
 from agent.ports import Dock, DockEvent, RecorderVolume, VolumeAppeared, VolumeChanged, VolumeVanished
+from agent.spool.errors import JournalError, SpoolError
 from agent.volumes.errors import VolumeVanishedError
 from firmware_profiles.errors import ProfileError
 from protocol.errors import ProtocolError
@@ -25,7 +26,8 @@ from protocol.errors import ProtocolError
 _LOG: Final = logging.getLogger(__name__)
 
 _RETRY_S: Final = 60.0
-"""Between visits that the station itself could not go on with: its disk may have been seen to."""
+"""Between visits that the station itself could not go on with: its disk may have been seen to. The recorder is still
+there, and nobody would put it in again."""
 
 _LOOK_PAUSE_S: Final = 0.2
 """Between two looks for receipts: they come in swarms, and a look counts every file of a visit."""
@@ -170,7 +172,7 @@ class _Bay:
             except (AgentError, ProfileError, ProtocolError) as error:
                 _LOG.warning("recorder refused", extra={"bay": self._tile.bay, "code": error.code})
                 self._tile.step(BayEvent.REFUSED, code=error.code, problem=str(error))
-                if not error.retryable:
+                if not (error.retryable or isinstance(error, SpoolError | JournalError)):
                     return
             except Exception as error:
                 # A mistake of ours with one recorder must not take the other bays down with it.

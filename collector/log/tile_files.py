@@ -1,8 +1,10 @@
-"""The log's files: a C2SP tlog-tiles directory, written so that a checkpoint never covers what is not durable."""
+"""The log's files: a C2SP tlog-tiles directory, written so that a checkpoint never covers what is not durable. Every
+file is re-read past the page cache and compared before it gets its name."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import secrets
@@ -113,6 +115,7 @@ class TileFiles:
             self._files.make_folder(path.parent)
             try:
                 self._write_scratch(scratch, data)
+                self._compare(scratch, data)
                 self._files.replace(scratch, path)
             except OSError:
                 with contextlib.suppress(OSError):  # a full disk must not fill further with every attempt
@@ -127,6 +130,13 @@ class TileFiles:
             appender.sync()
         finally:
             appender.close()
+
+    def _compare(self, scratch: Path, data: bytes) -> None:
+        """A disk that says it has the bytes and has others would cost the log its checkpoint at the next start."""
+        found: list[bytes] = []
+        self._files.reread(scratch, lambda block: found.append(bytes(block)))
+        if b"".join(found) != data:
+            raise OSError(errno.EIO, "re-read past the page cache, the file has other bytes")
 
 
 class WriterLease:

@@ -7,8 +7,9 @@ checkpoint that was ever given out.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -28,6 +29,7 @@ from tests.support.collector_lab import LOG_KEY, FailingFiles
 from tests.support.evidence import STATION_SEED, inventory
 
 FOLDER = Path("/log")
+R = TypeVar("R")
 
 
 def entry(number: int) -> bytes:
@@ -71,6 +73,34 @@ def calls_of_an_append(before: int, size: int) -> int:
     files.plan(None)
     writer.append(ENTRIES_MADE[before : before + size])
     return len(files.calls)
+
+
+class LyingFiles(FailingFiles):
+    """The ``lies_at``-th sync from now succeeds, and the disk holds zeros."""
+
+    lies_at = 0
+
+    def counted(self, verb: str, path: object, action: Callable[[], R]) -> R:
+        result = super().counted(verb, path, action)
+        if verb == "sync" and isinstance(path, Path):
+            self.lies_at -= 1
+            if self.lies_at == 0:
+                self.overwrite(path, bytes(self.size_bytes(path)))
+        return result
+
+
+@pytest.mark.parametrize("lies_at", [1, 2, 3])
+def test_a_disk_that_kept_other_bytes_costs_a_batch_and_never_the_log(lies_at: int) -> None:
+    files = LyingFiles()
+    writer = open_writer(files)
+    writer.append(ENTRIES_MADE[:1])
+    files.lies_at = lies_at
+    with pytest.raises(StorageError):
+        writer.append(ENTRIES_MADE[1:4])
+    files.crash()
+    writer = open_writer(files)
+    append_once(writer, ENTRIES_MADE[1:4])
+    assert read_log(files, [writer.checkpoint]) == ENTRIES_MADE[:4]
 
 
 @pytest.mark.parametrize("aftermath", ["goes on", "restarts", "loses power"])

@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
+import agent.visits as visits_module
 from agent.core.bay import BayState, BayStatus
 from agent.ports import ScannedEntry, VolumeAppeared, VolumeVanished
 from agent.spool.directory import DirectorySpool
+from agent.spool.errors import SpoolError
+from agent.spool.files import Publication
 from agent.spool.journal import Journal
 from agent.spool.records import Purpose
 from agent.visits import Visits
@@ -185,6 +188,31 @@ async def test_receipts_show_as_done(journal: Journal) -> None:
         tools.doorbells.receipts.ring()
         tiles = await shown(visits, all_in(BayState.DONE, 1))
     assert tiles["bay-1"].files_receipted == 1
+
+
+async def test_a_station_disk_that_failed_once_does_not_leave_the_recorder_unlisted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class FailsOnce(DirectorySpool):
+        failures = 1
+
+        def publish(self, publications: Sequence[Publication]) -> None:
+            if self.failures:
+                self.failures -= 1
+                raise SpoolError("the disk failed once")
+            super().publish(publications)
+
+    monkeypatch.setattr(visits_module, "_RETRY_S", 0.01)
+    journal = Journal(tmp_path / "journal.db", FailsOnce(tmp_path / "spool"))
+    dock = ScriptedDock()
+    visits = Visits([dock], make_tools(journal))
+    async with running(visits):
+        dock.queue.put_nowait(
+            VolumeAppeared("bay-1", MemoryVolume({b"DCIM/100MEDIA/IMAG0001.JPG": b"photo"}))
+        )
+        await shown(visits, all_in(BayState.DELIVERING, 1))
+    assert [inventory.sequence for inventory in inventories(journal)] == [1]
+    journal.close()
 
 
 async def test_leftovers_of_a_crash_are_cleared_away(journal: Journal) -> None:

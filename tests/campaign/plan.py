@@ -1,0 +1,189 @@
+"""Which faults strike, where and when: chosen by the seed, counted when they really strike."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cache
+from pathlib import Path
+from random import Random
+from types import FrameType
+from typing import Final
+
+from tests.campaign.broker import BrokerAct
+from tests.campaign.kernel import Act, Verb
+from tests.campaign.network import NetAct
+from tests.campaign.process import Process
+
+_ROOT: Final = f"{Path(__file__).parents[2]}/"
+
+
+class Kind(StrEnum):
+    """Kinds of faults, as they are counted."""
+
+    CRASH = "crash"
+    POWER_CUT = "power cut"
+    NO_SPACE = "disk full, one call"
+    DISK_FULL = "disk full for a while"
+    IO_ERROR = "I/O error"
+    DONE_AND_FAILED = "done, reported as failed"
+    SHORT_WRITE = "short write"
+    LYING_SYNC = "lying fsync"
+    NET_CUT = "connection cut"
+    NET_TRUNCATED = "write truncated"
+    NET_HALF_OPEN = "half-open connection"
+    NET_SLOW = "throttled connection"
+    AWAY = "collector unreachable"
+    MQTT_LOST = "message lost after PUBACK"
+    MQTT_TWICE = "message duplicated"
+    MQTT_LATE = "message delayed, reordered"
+    MQTT_CUT = "broker connection lost"
+    MQTT_KILLED = "broker killed"
+    CLOCK = "clock jump"
+    EARLY_PULL = "recorder pulled early"
+    READ_ERROR = "recorder read error"
+    FILE_GROWS = "file changes while read"
+
+
+ACTS: Final = {
+    Kind.CRASH: (Act.CRASH_BEFORE, Act.CRASH_AFTER),
+    Kind.POWER_CUT: (Act.POWER_BEFORE, Act.POWER_AFTER),
+    Kind.NO_SPACE: (Act.NO_SPACE,),
+    Kind.IO_ERROR: (Act.IO_ERROR,),
+    Kind.DONE_AND_FAILED: (Act.DONE_AND_FAILED,),
+    Kind.SHORT_WRITE: (Act.SHORT,),
+    Kind.LYING_SYNC: (Act.LIE,),
+}
+NET_ACTS: Final = {
+    Kind.NET_CUT: NetAct.CUT,
+    Kind.NET_TRUNCATED: NetAct.TRUNCATE,
+    Kind.NET_HALF_OPEN: NetAct.SILENCE,
+    Kind.NET_SLOW: NetAct.CRAWL,
+}
+MQTT_ACTS: Final = {
+    Kind.MQTT_LOST: BrokerAct.LOSE,
+    Kind.MQTT_TWICE: BrokerAct.TWICE,
+    Kind.MQTT_LATE: BrokerAct.LATE,
+    Kind.MQTT_CUT: BrokerAct.CUT,
+    Kind.MQTT_KILLED: BrokerAct.KILL,
+}
+STRIKES_AT: Final = {
+    Kind.SHORT_WRITE: frozenset({Verb.WRITE}),
+    Kind.LYING_SYNC: frozenset({Verb.SYNC}),
+    Kind.NO_SPACE: frozenset({Verb.CREATE, Verb.WRITE, Verb.FOLDER, Verb.RENAME, Verb.LINK, Verb.COMMIT}),
+    Kind.DONE_AND_FAILED: frozenset(set(Verb) - {Verb.WRITE, Verb.CREATE}),
+}
+"""Where a fault of this kind can strike; everywhere if nothing is said."""
+
+
+_TOOLS: Final = frozenset({"collector/files.py", "collector/part_writer.py", "agent/spool/database.py"})
+"""Code that does what others say: who said so is the place."""
+
+
+def _place(verb: Verb) -> str:
+    """Where in the product this step is taken."""
+    frame: FrameType | None = sys._getframe(3)
+    while frame is not None:
+        name = _shown(frame.f_code.co_filename)
+        if name and name not in _TOOLS:
+            return f"{name} {frame.f_code.co_name}: {verb.value}"
+        frame = frame.f_back
+    return f"elsewhere: {verb.value}"
+
+
+@cache
+def _shown(file: str) -> str:
+    """Path of a file of the product below its root; empty for any other."""
+    inside = file.removeprefix(_ROOT)
+    return inside if inside != file and inside.startswith(("agent/", "collector/")) else ""
+
+
+@dataclass(slots=True)
+class Fault:
+    """One planned fault: at the ``at``-th step of its kind on that machine, or at that second."""
+
+    kind: Kind
+    machine: str = ""
+    at: int = 0
+    at_s: float = 0.0
+    for_s: float = 0.0
+    seen: int = 0
+    struck: bool = False
+
+    def describe(self) -> str:
+        where = f"step {self.at}" if self.at else f"second {self.at_s:.1f}"
+        return (
+            f"{self.kind.value} on {self.machine} at {where}, {'struck' if self.struck else 'never struck'}"
+        )
+
+
+@dataclass(eq=False)
+class Plan:
+    """Asked at every step; what it answers happens. ``log`` is called with what struck."""
+
+    rng: Random
+    faults: list[Fault] = field(default_factory=list)
+    active: bool = True
+    steps: Counter[tuple[str, Verb]] = field(default_factory=Counter)
+    places: Counter[str] = field(default_factory=Counter)
+    places_struck: Counter[str] = field(default_factory=Counter)
+    writes: int = 0
+    messages: int = 0
+    struck: Counter[Kind] = field(default_factory=Counter)
+    notes: list[str] = field(default_factory=list)
+
+    def at_step(self, process: Process, verb: Verb, path: str) -> Act | None:
+        """A durable step of a program."""
+        self.steps[process.machine, verb] += 1
+        place = _place(verb)
+        self.places[place] += 1
+        if not self.active:
+            return None
+        for fault in self.faults:
+            if fault.struck or fault.kind not in ACTS or fault.machine != process.machine:
+                continue
+            if fault.kind is Kind.LYING_SYNC and "/receipts/" in path:
+                continue  # not evidence: whoever reads one verifies it, and the collector makes it again
+            if verb not in STRIKES_AT.get(fault.kind, frozenset(Verb)):
+                continue
+            fault.seen += 1
+            if fault.seen >= fault.at:
+                self.strike(fault, f"{process.machine}: {verb.value} {path.rpartition('/')[2]}")
+                self.places_struck[place] += 1
+                return self.rng.choice(ACTS[fault.kind])
+        return None
+
+    def at_write(self, process: Process, peer: str) -> NetAct | None:
+        """Something is written to a connection."""
+        self.writes += 1
+        if not self.active:
+            return None
+        for fault in self.faults:
+            if fault.struck or fault.kind not in NET_ACTS:
+                continue
+            fault.seen += 1
+            if fault.seen >= fault.at:
+                self.strike(fault, f"{process.machine} to {peer}")
+                return NET_ACTS[fault.kind]
+        return None
+
+    def at_message(self, topic: str) -> BrokerAct | None:
+        """The broker takes a message."""
+        self.messages += 1
+        if not self.active:
+            return None
+        for fault in self.faults:
+            if fault.struck or fault.kind not in MQTT_ACTS:
+                continue
+            fault.seen += 1
+            if fault.seen >= fault.at:
+                self.strike(fault, topic)
+                return MQTT_ACTS[fault.kind]
+        return None
+
+    def strike(self, fault: Fault, where: str) -> None:
+        fault.struck = True
+        self.struck[fault.kind] += 1
+        self.notes.append(f"{fault.kind.value}: {where}")
