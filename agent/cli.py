@@ -49,6 +49,13 @@ def _parser() -> argparse.ArgumentParser:
         help="data directory of another station of the agency, if the dead one's keys are lost or expired",
     )
     rescue.add_argument(
+        "--again",
+        type=Path,
+        metavar="FILE",
+        help="send these objects again although they were receipted: any text with their sha256:… in it, "
+        "such as what zhilu-collector audit says of missing ones",
+    )
+    rescue.add_argument(
         "--patience-s", type=float, default=120.0, help="give up when nothing moves for so long"
     )
     return parser

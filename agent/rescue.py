@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -22,6 +22,7 @@ from agent.keys.enrolment import Enrolment
 from agent.keys.errors import KeyStoreError
 from agent.keys.store import FileKeyStore
 from agent.lease import StationLease
+from agent.rescue_again import send_again
 from agent.rescue_spool import RescueError, RescueSpool, check_dead, copy_journal
 from agent.spool.journal import Journal
 from agent.spool.records import Delivery
@@ -57,6 +58,8 @@ class Rescued:
     unfinished: tuple[Path, ...]
     unrendered: int
     findings: tuple[str, ...]
+    sent_again: tuple[Digest, ...] = ()
+    """Objects the collector had lost and has got again."""
 
     @property
     def is_complete(self) -> bool:
@@ -71,11 +74,13 @@ async def rescue(
     identity: Path | None = None,
     report: Report,
     patience_s: float = PATIENCE_S,
+    again: Collection[Digest] = (),
 ) -> Rescued:
     """Deliver what the station in ``dead`` owes, as far as it can be.
 
     ``identity`` is the data directory of another enrolled station, for when the dead one's keys are lost or its
-    certificate is not accepted. Raises RescueError, AlreadyRunningError, KeyStoreError, JournalError.
+    certificate is not accepted. ``again`` are objects that the collector has lost: whichever of them are here are
+    sent once more, although they were receipted. Raises RescueError, AlreadyRunningError, KeyStoreError, JournalError.
     """
     check_dead(dead.data_dir)
     keys, enrolment = _identity_of(identity or dead.data_dir)
@@ -95,7 +100,9 @@ async def rescue(
             tls = keys.client_context(minimum_version=ssl.TLSVersion.TLSv1_2)
             async with CollectorClient(enrolment.url, tls=tls) as collector:
                 await mission.run(_uplink(enrolment, journal, collector, work))
-            return await asyncio.to_thread(mission.outcome, (own or enrolment).station)
+                sent_again = await send_again(collector, journal, again)
+            outcome = await asyncio.to_thread(mission.outcome, (own or enrolment).station)
+            return replace(outcome, sent_again=sent_again)
         finally:
             # a task that was cancelled leaves its thread at work in the journal
             await asyncio.get_running_loop().shutdown_default_executor()

@@ -178,15 +178,28 @@ class Storer:
         """Keep what can be kept of these keys' promises; returns the keys to be tried again."""
         failed: set[Key] = set()
         try:
-            wanted = _wanted(await asyncio.to_thread(self._catalogue.promises_awaiting_all, keys))
+            awaiting = await asyncio.to_thread(self._catalogue.promises_awaiting_all, keys)
+            wanted = _wanted(awaiting)
             small = [want for want in wanted if want.size_bytes <= _SMALL_BYTES]
             large = [[want] for want in wanted if want.size_bytes > _SMALL_BYTES]
             await asyncio.gather(*(self._keep(group, failed) for group in ([small] if small else []) + large))
+            if unasked := [key for key in keys if key not in awaiting and key in self._uploads]:
+                await self._mend(unasked, failed)
             await self._give_up_staging(keys)
         except Exception as error:
             _report(error, keys)
             failed.update(keys)
         return failed
+
+    async def _mend(self, keys: Sequence[Key], failed: set[Key]) -> None:
+        """What was stored, said so, and is gone from the store comes back with bytes that somebody still has. The scrub
+        is who finds it whole again and says so in the log."""
+        kept = _wanted(await asyncio.to_thread(self._catalogue.promises_kept_all, keys))
+        sizes = await self._objects.sizes([want.place for want in kept])
+        gone = [want for want, size in zip(kept, sizes, strict=True) if size is None]
+        async with self._large:
+            for want in await self._make_objects(gone, failed):
+                logger.warning("storing.mended digest=%s", want.key[1])
 
     async def _keep(self, wanted: Sequence[_Wanted], failed: set[Key]) -> None:
         try:

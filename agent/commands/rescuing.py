@@ -12,6 +12,7 @@ from agent import rescue as rescuing
 from agent.commands.output import FAILED, Console, print_result
 from agent.config import AgentConfig
 from agent.rescue import Rescued
+from agent.rescue_again import read_wanted
 from agent.spool.records import Delivery
 
 _SHOWN: Final = 20
@@ -32,6 +33,7 @@ def rescue(options: argparse.Namespace) -> int:
             identity=None if options.identity is None else options.identity.resolve(),
             report=report,
             patience_s=options.patience_s,
+            again=() if options.again is None else read_wanted(options.again),
         )
     )
     print_result(options, _values(rescued), "\n".join(_in_words(rescued)))
@@ -51,6 +53,7 @@ def _values(rescued: Rescued) -> dict[str, object]:
         "unjournalled": [str(path) for path in rescued.unjournalled],
         "unfinished": [str(path) for path in rescued.unfinished],
         "unrendered": rescued.unrendered,
+        "sent_again": [str(digest) for digest in rescued.sent_again],
         "findings": list(rescued.findings),
     }
 
@@ -72,6 +75,8 @@ def _in_words(rescued: Rescued) -> Iterator[str]:
         yield f"未读完的文件 a read that was not over, the recorder has the file: {path}"
     if rescued.unrendered:
         yield f"未生成播放文件 originals whose renditions were never made: {rescued.unrendered}"
+    if rescued.sent_again:
+        yield f"重新上传 sent again, because the collector lost them: {len(rescued.sent_again)}"
     for line in rescued.findings:
         yield f"  {line}"
     yield (

@@ -77,10 +77,21 @@ class PromiseQueries(KeyQueries):
         self, wanted: Collection[tuple[str, Digest]]
     ) -> dict[tuple[str, Digest], list[Promise]]:
         """As ``promises_awaiting`` for many (agency, digest) at once; those without promises are left out."""
+        return self._by_bytes(_AWAITING_ALL, wanted)
+
+    def promises_kept_all(
+        self, wanted: Collection[tuple[str, Digest]]
+    ) -> dict[tuple[str, Digest], list[Promise]]:
+        """As ``promises_awaiting_all``, for promises whose bytes were stored."""
+        return self._by_bytes(_KEPT_ALL, wanted)
+
+    def _by_bytes(
+        self, query: _Query, wanted: Collection[tuple[str, Digest]]
+    ) -> dict[tuple[str, Digest], list[Promise]]:
         found: dict[tuple[str, Digest], list[Promise]] = {}
         for agency in {agency for agency, _ in wanted}:
             digests = {digest for owner, digest in wanted if owner == agency}
-            for promise in self._found(_AWAITING_ALL, digests, of_agency=agency):
+            for promise in self._found(query, digests, of_agency=agency):
                 found.setdefault((agency, promise.digest), []).append(promise)
         return {key: sorted(found[key], key=_place) for key in wanted if key in found}
 
@@ -212,16 +223,25 @@ _PROMISE: Final = union_all(
 _PROMISE_ALL: Final = union_all(
     *(_promises(*source).where(source[1].in_(bindparam("wanted", expanding=True))) for source in _SOURCES)
 )
-_AWAITING_ALL: Final = union_all(
-    *(
-        _promises(*source).where(
-            source[1].table.c.agency == bindparam("of_agency"),
-            source[2].in_(bindparam("wanted", expanding=True)),
-            source[1].table.c.stored_index.is_(None),
+
+
+def _promises_by_bytes(*, stored: bool) -> CompoundSelect[*tuple[object, ...]]:
+    parts = []
+    for source in _SOURCES:
+        columns = source[1].table.c
+        is_there = columns.stored_index.is_not(None) if stored else columns.stored_index.is_(None)
+        parts.append(
+            _promises(*source).where(
+                columns.agency == bindparam("of_agency"),
+                source[2].in_(bindparam("wanted", expanding=True)),
+                is_there,
+            )
         )
-        for source in _SOURCES
-    )
-)
+    return union_all(*parts)
+
+
+_AWAITING_ALL: Final = _promises_by_bytes(stored=False)
+_KEPT_ALL: Final = _promises_by_bytes(stored=True)
 _AWAITING: Final = union_all(
     *(
         _promises(*source).where(

@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
+from protocol.digest import Digest
 from tests.support.audit import Auditor
 from tests.support.cards import MIB, files_of, make_card
-from tests.support.processes import BIN, CollectorHost, Site, StationHost, needs_site, wait_until
+from tests.support.processes import AGENCY, BIN, CollectorHost, Site, StationHost, needs_site, wait_until
 
 pytestmark = [pytest.mark.e2e, needs_site]
 
@@ -98,11 +99,25 @@ def test_everything_the_dead_station_held_is_delivered_and_nothing_touched(
     audited(site.collector, dead.docked)
     assert contents(dead.folder) == dead.before
 
-    code, again = rescue(dead)
+    lost = objects_of(site, dead.docked)[:2]
+    for path in lost:
+        path.unlink()
+    report = dead.work.with_name("missing.json")
+    report.write_text(json.dumps({"object-missing": [f"sha256:{path.name}" for path in lost]}))
+    code, again = rescue(dead, "--again", report)
     assert (code, again["receipted_now"]) == (0, 0)
+    assert sorted(again["sent_again"]) == sorted(f"sha256:{path.name}" for path in lost)
+    wait_until(lambda: all(path.exists() for path in lost), "the lost objects", watch=[site.collector.child])
+    audited(site.collector, dead.docked)
+
     shutil.rmtree(dead.work)
     assert rescue(dead)[0] == 0
     audited(site.collector, dead.docked)
+
+
+def objects_of(site: Site, docked: Counter[tuple[str, str]]) -> list[Path]:
+    auditor = Auditor(site.collector.config.log_dir, site.collector.config.objects_dir)
+    return [auditor.object_path(AGENCY, "originals", Digest.sha256(digest)) for _, digest in docked]
 
 
 def test_a_neighbour_lends_its_identity_when_the_keys_are_lost(

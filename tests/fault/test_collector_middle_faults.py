@@ -136,6 +136,7 @@ async def check(lab: Lab) -> None:
     assert kinds == {"enrolled": 2, "inventory": 1, "manifest": 2, "rendition": 1, "stored": 4}
     assert len({entry.statement for entry in entries}) == len(entries)
     assert [upload for upload in lab.staging.all() if upload.is_complete] == []
+    await asyncio.to_thread(lab.catalogue.catch_up)
     assert await replayed(world, entries) == await asyncio.to_thread(dump, world.catalogue_path)
 
 
@@ -151,6 +152,7 @@ async def replayed(world: World, entries: list[LogEntry]) -> object:
         path = world.folder / "replayed.sqlite"
         catalogue = Catalogue.open(path, read_listing=ListingBlobs(objects, loop))
         catalogue.apply(logged)
+        catalogue.catch_up()
         catalogue.close()
         return dump(path)
 

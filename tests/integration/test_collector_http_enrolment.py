@@ -142,7 +142,7 @@ async def test_a_revoked_station_enrols_anew_with_a_new_code(site: CollectorSite
     answer = await enrol(site, enrolment_request(site.code("dock-7"), keys))
     assert answer.status == 200
     said = sign_statement(replace(INVENTORY, header=replace(INVENTORY.header, signer="dock-7")), keys.seed)
-    assert (await site.lab.answer(said)).results[0].outcome == "admitted"
+    assert (await site.lab.answer(said, station="dock-7")).results[0].outcome == "admitted"
 
 
 async def test_a_station_may_be_given_another_name(site: CollectorSite) -> None:

@@ -247,3 +247,17 @@ async def test_a_receipt_tells_of_a_later_revocation(lab: Lab) -> None:
     after = await lab.receipts.make(id_of(clip()))
     assert len(after.items) == len(before.items) + 1
     verify_receipt(after, LOG_KEY.verifier)
+
+
+async def test_what_the_store_lost_comes_back_with_bytes_somebody_still_has(lab: Lab, world: World) -> None:
+    await lab.admit(INVENTORY, clip())
+    await lab.upload(b"clip")
+    await lab.stored(id_of(clip()))
+    await lab.idle()
+    digest = Digest.of(b"clip")
+    world.files.remove(Path(f"/objects/{AGENCY}/originals/{digest.hex[:2]}/{digest.hex[2:4]}/{digest.hex}"))
+    assert not await lab.objects.exists(AGENCY, ObjectClass.ORIGINALS, digest)
+    await lab.upload(b"clip")
+    await lab.idle()
+    assert await lab.objects.read(AGENCY, ObjectClass.ORIGINALS, digest) == b"clip"
+    await receipted(lab, clip())
