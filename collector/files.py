@@ -149,8 +149,7 @@ class PosixFiles:
         folder.rmdir()
 
     def create(self, path: Path, *, read_only: bool = False) -> Appender:
-        mode = _READ_ONLY_MODE if read_only else _FILE_MODE
-        return _PosixAppender(path, os.O_CREAT | os.O_EXCL, mode)
+        return _PosixAppender(path, os.O_CREAT | os.O_EXCL, read_only=read_only)
 
     def append(self, path: Path) -> Appender:
         return _PosixAppender(path, 0)
@@ -269,13 +268,15 @@ class _KeptOpen(_Opened):
 class _PosixAppender:
     """Aligned blocks go straight to the device, the odd ends through the page cache; one sync covers both."""
 
-    def __init__(self, path: Path, flags: int, mode: int = _FILE_MODE) -> None:
+    def __init__(self, path: Path, flags: int, *, read_only: bool = False) -> None:
         flags |= os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW
         self._dead = False
         self._direct = -1
-        self._cached = os.open(path, flags, mode)
+        self._cached = os.open(path, flags, _FILE_MODE)
         try:
             self._direct = _open_direct(path, os.O_WRONLY)
+            if read_only:  # not before the second opening, which its owner too would be refused
+                os.fchmod(self._cached, _READ_ONLY_MODE)
             self._size_bytes = os.fstat(self._cached).st_size
         except OSError:
             self.close()

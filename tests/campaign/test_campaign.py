@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.campaign.campaign import Campaign
 
-RUNS = 96
+RUNS = 40
 FIRST_SEED = 20_000
 
 

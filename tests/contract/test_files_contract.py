@@ -178,6 +178,15 @@ def test_a_read_only_file_can_still_be_synced_and_removed(files: Files, folder: 
     assert files.names(folder) == []
 
 
+def test_the_umask_does_not_decide_who_may_read_what_is_read_only(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        PosixFiles().create(tmp_path / "x", read_only=True).close()
+    finally:
+        os.umask(before)
+    assert os.stat(tmp_path / "x").st_mode & 0o777 == 0o440
+
+
 def test_read_only_means_no_write_bit_for_anybody(tmp_path: Path) -> None:
     files = PosixFiles()
     write(files, tmp_path / "x", b"1")
