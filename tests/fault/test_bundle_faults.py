@@ -35,7 +35,7 @@ from tests.support.collector_lab import (
 )
 from tests.support.evidence import AGENCY, STATION, STATION_SEED, manifest
 
-STRIDE = int(os.environ.get("ZHILU_FAULT_STRIDE", "8"))
+STRIDE = int(os.environ.get("ZHILU_FAULT_STRIDE", "24"))
 """Every so many calls one is failed, alternately refused and performed; 1 tries them all."""
 
 FIRST = int(os.environ.get("ZHILU_FAULT_FIRST", "0"))
