@@ -56,6 +56,8 @@ def test_a_lost_collector_comes_back_and_its_station_goes_on(site: Site, tmp_pat
     code, made = collector("backup", "--data", old, *words)
     assert (code, made["problems"], made["keys"]) == (0, [], "sealed"), made
     early = made["entries"]
+    second = make_card(tmp_path / "ZFY0002", [300_000] * 3, seed=2, recorder="ZFY0002")
+    site.station.dock(second)
     site.wait_done()
     assert collector("rebuild", "--data", old, "--compare")[1]["identical"] is True
 
@@ -82,12 +84,14 @@ def test_a_lost_collector_comes_back_and_its_station_goes_on(site: Site, tmp_pat
     move_to(site, new)
     site.collector.start()
 
-    second = make_card(tmp_path / "ZFY0002", [2 * MIB, *[100_000] * 4], seed=2, recorder="ZFY0002")
-    site.station.dock(second)
+    third = make_card(tmp_path / "ZFY0003", [2 * MIB, *[100_000] * 4], seed=3, recorder="ZFY0003")
+    site.station.dock(third)
     site.wait_done()
-    auditor = audit_site(site, files_of(first) + files_of(second))
+    auditor = audit_site(site, files_of(first) + files_of(second) + files_of(third))
     (event,) = (event for event in auditor.events if event.event == "restored")
     assert event.details["decision"] == "newest-known"
     assert event.details["entries"] == restored["entries"]
     assert not (new / "log/restored.json").exists()
     assert collector("rebuild", "--data", new, "--compare")[1]["identical"] is True
+    code, report = collector("audit", "--data", new)
+    assert code == 0, report

@@ -354,6 +354,15 @@ def test_what_comes_back_is_what_was_there(config: CollectorConfig, place: Path,
     found.close()
 
 
+def test_what_comes_back_stands_an_audit(
+    config: CollectorConfig, place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save(config, place)
+    fetch(place, tmp_path / "restored")
+    assert main(["audit", "--data", str(tmp_path / "restored"), "--json"]) == 0
+    assert capsys.readouterr().out
+
+
 def test_objects_come_back_read_only(config: CollectorConfig, place: Path, tmp_path: Path) -> None:
     save(config, place)
     fetch(place, tmp_path / "restored")
