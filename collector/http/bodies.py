@@ -1,7 +1,7 @@
 """Where the bytes of a request body come from, filled into buffers of ours.
 
 Two ways. ``StreamBody`` asks aiohttp's stream; ``DirectBody`` takes the connection over, so that TLS decrypts straight
-into the buffer: a third less CPU time a gigabyte (measured), and none of it per chunk. It is for senders of large
+into the buffer: a quarter less CPU time a gigabyte (measured), and none of it per chunk. It is for senders of large
 bodies that wait for ``100 Continue``: until they are told to begin, nothing of the body can be anywhere else. Such
 senders also learn of a refusal before they send anything.
 
