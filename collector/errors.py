@@ -41,6 +41,13 @@ class StorageFullError(StorageError):
     status = 507
 
 
+class StagingShareError(StorageFullError):
+    """This sender has its share of the space for uploads; others may still begin. It tries again later."""
+
+    code = "staging-share-used"
+    fault = "caller"
+
+
 class ObjectCorruptError(CollectorError):
     """A stored object no longer has the size or digest it is filed under. Both are kept for the alarm."""
 

@@ -19,6 +19,7 @@ import queue
 import stat
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -56,6 +57,14 @@ class Appender(Protocol):
 
     def close(self) -> None:
         """Gives the descriptor back; may be called again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Space:
+    """How much a file system holds, and how much can still be written."""
+
+    total_bytes: int
+    free_bytes: int
 
 
 class Files(Protocol):
@@ -122,6 +131,9 @@ class Files(Protocol):
 
     def mode(self, path: Path) -> int:
         """Permission bits of a file."""
+
+    def space(self, folder: Path) -> Space:
+        """Of the file system the folder lies on."""
 
 
 class PosixFiles:
@@ -234,6 +246,10 @@ class PosixFiles:
 
     def mode(self, path: Path) -> int:
         return stat.S_IMODE(path.stat(follow_symlinks=False).st_mode)
+
+    def space(self, folder: Path) -> Space:
+        facts = os.statvfs(folder)
+        return Space(total_bytes=facts.f_blocks * facts.f_frsize, free_bytes=facts.f_bavail * facts.f_frsize)
 
     def _borrow(self) -> mmap.mmap:
         try:

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Final
 
 from collector.bundles import BundlePart, member_name, offset_of, recover_members, remove_bundle
-from collector.errors import StorageError, storage_errors
+from collector.core.room import StagingRoom, require_room
+from collector.errors import StorageError, StorageFullError, storage_errors
 from collector.files import Files
 from collector.part_writer import PartWriter, write_all
 from collector.running import RunningDigest
@@ -115,6 +116,20 @@ class Staging:
     def open_uploads(self, owner: str) -> int:
         """How many uploads this sender has here. Does not block."""
         return self._open[owner]
+
+    def require_room(self, owner: str, size_bytes: int) -> None:
+        """Raises StorageFullError or StagingShareError when an upload of this size may not begin now."""
+        with storage_errors("asking for free space"):
+            space = self._files.space(self._folder)
+        uploads = self.all()
+        room = StagingRoom(
+            free_bytes=space.free_bytes,
+            total_bytes=space.total_bytes,
+            coming_bytes=sum((one.size_bytes or one.offset_bytes) - one.offset_bytes for one in uploads),
+            staged_bytes=sum(one.offset_bytes for one in uploads),
+            claimed_bytes=sum(one.size_bytes or one.offset_bytes for one in uploads if one.owner == owner),
+        )
+        require_room(room, size_bytes)
 
     def path(self, upload_id: str) -> Path:
         """Where the bytes lie, for the object store to adopt once complete."""
@@ -240,7 +255,7 @@ class Staging:
                 logging.ERROR if isinstance(error, StorageError) else logging.WARNING,
                 "upload-lost",
                 extra={"upload_id": upload_id, "code": error.code},
-                exc_info=isinstance(error, StorageError),
+                exc_info=isinstance(error, StorageError) and not isinstance(error, StorageFullError),
             )
             with contextlib.suppress(StorageError):
                 self.remove(upload_id)

@@ -16,7 +16,7 @@ from typing import Final
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from collector.errors import CollectorError, ObjectCorruptError
+from collector.errors import CollectorError, ObjectCorruptError, StorageFullError
 from protocol.errors import (
     DigestMismatchError,
     EnrolmentError,
@@ -71,7 +71,8 @@ def _known(error: ProtocolError | CollectorError) -> web.Response:
     if isinstance(error, _WITH_DIGESTS):
         members |= {"expected": error.expected, "actual": error.actual}
     if isinstance(error, CollectorError) and error.fault == "collector":
-        log.error(error.code, exc_info=error)
+        # A full disk says the same for every upload of the hour: one line each, no trace.
+        log.error(error.code, exc_info=None if isinstance(error, StorageFullError) else error)
     return _answer(_status(error), error.code, str(error), members)
 
 

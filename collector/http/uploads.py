@@ -127,6 +127,7 @@ class UploadService:
             part = decide_body(headers, offset_bytes=0, size_bytes=creation.size_bytes)
         if self._staging.open_uploads(uploader.owner) >= MAX_OPEN_UPLOADS:
             raise TooManyUploadsError(f"more than {MAX_OPEN_UPLOADS} uploads are open")
+        await self._in_thread(self._staging.require_room, uploader.owner, creation.size_bytes or 0)
 
         async def work() -> StagedUpload:
             upload = await self._in_thread(

@@ -312,3 +312,10 @@ def test_the_twin_forgets_bytes_whose_sync_failed_even_if_a_later_sync_succeeds(
     files.sync_file(tmp_path / "x")
     assert files.read(tmp_path / "x", 0, 7) == b"unlucky"
     assert shown_past_the_cache(files, tmp_path / "x") == bytes(7)
+
+
+def test_space_is_told_of_the_folder_s_file_system(files: Files, folder: Path) -> None:
+    before = files.space(folder)
+    assert 0 <= before.free_bytes <= before.total_bytes
+    with pytest.raises(FileNotFoundError):
+        files.space(folder / "missing")

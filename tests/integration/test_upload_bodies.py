@@ -12,6 +12,7 @@ import pytest
 
 from collector.http.receive import BufferPool
 from protocol.digest import Digest
+from tests.support.lossy_files import LossyFiles
 from tests.support.tus_server import PART, TUS, TusServer, tus_server
 
 BIG = random.Random(8).randbytes(5_000_001)
@@ -134,3 +135,15 @@ async def test_one_sender_leaves_room_for_others() -> None:
 async def _hold(pool: BufferPool, owner: str) -> None:
     async with pool.pair(owner):
         return
+
+
+async def test_an_upload_for_which_there_is_no_room_is_refused_before_it_begins(tmp_path: Path) -> None:
+    files = LossyFiles()
+    files.make_folder(tmp_path / "staging")
+    files.total_bytes = 2_000_000
+    async with tus_server(tmp_path / "staging", files=files) as server:
+        headers = {"Upload_Length": "5000001"}
+        answer = await server.ask("POST", "/api/v1/uploads", **headers)
+        assert (answer.status, answer.code, answer.problem["retryable"]) == (507, "storage-full", True)
+        assert server.staging.all() == []
+        assert (await server.create(1000)).startswith("/api/v1/uploads/")

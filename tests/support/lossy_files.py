@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
-from collector.files import BLOCK_BYTES, Appender, Block
+from collector.files import BLOCK_BYTES, Appender, Block, Space
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -69,6 +69,7 @@ class LossyFiles:
 
     def __init__(self, *, fault: Fault | None = None) -> None:
         self.fault = fault
+        self.total_bytes = 1 << 40
         self.calls: list[tuple[str, str]] = []
         self.lock = threading.RLock()
         self._root = _Folder()
@@ -206,6 +207,12 @@ class LossyFiles:
     def mode(self, path: Path) -> int:
         return self.node(path).mode
 
+    @_counted
+    def space(self, folder: Path) -> Space:
+        self._folder(folder)
+        used = sum(len(file.shown) for file in _files_below(self._root))
+        return Space(total_bytes=self.total_bytes, free_bytes=max(0, self.total_bytes - used))
+
     def overwrite(self, path: Path, data: bytes) -> None:
         """Damage for tests: what a failing disk, or a hand in the folder, does to a file."""
         file = self.node(path)
@@ -288,6 +295,14 @@ class _LossyAppender:
     def _check_usable(self) -> None:
         if self._dead or self._power != self._files.power:
             raise OSError(errno.EIO, "the file is lost or closed")
+
+
+def _files_below(folder: _Folder) -> Iterator[_File]:
+    for child in folder.shown.values():
+        if isinstance(child, _Folder):
+            yield from _files_below(child)
+        else:
+            yield child
 
 
 def _parts(path: Path) -> tuple[str, ...]:
