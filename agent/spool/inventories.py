@@ -162,6 +162,14 @@ class Inventories(Database):
         self.execute(relisted, (visit, str(inventory)))
         self.execute(changed, (visit, str(inventory)))
 
+    def _manifest_of(self, row: RowToRead) -> Digest | None:
+        """The manifest of a row that was read itself."""
+        found = self.one(
+            "SELECT manifest FROM rows WHERE inventory = ? AND row = ? AND state = 'read'",
+            (str(row.id.inventory), row.id.row),
+        )
+        return None if found is None else Digest.parse(found["manifest"])
+
     def _row_was_read(self, row: RowToRead, manifest: Digest) -> None:
         """The row itself, and as known every other row, of whatever visit, that waits for the same file."""
         self.execute(

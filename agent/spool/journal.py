@@ -101,6 +101,10 @@ class Journal(Outbox, Inventories, Partials, Shipments, MediaJobs, Releases):
 
     def _record_original(self, original: OriginalRecord, now: datetime) -> Digest:
         row = original.row
+        if (recorded := self._manifest_of(row)) is not None:
+            # Its commit was reported as failed and happened all the same: one row has one manifest.
+            self.drop_partial(row.key)
+            return recorded
         manifest = self.put_statement(original.envelope, kind="manifest", agency=row.agency, now=now)
         early = self.partial(row.key)
         self._row_was_read(row, manifest)

@@ -369,6 +369,26 @@ def test_only_receipted_originals_nobody_needs_are_evicted(bench: Bench) -> None
     assert bench.journal.accounting(VISIT.visit).stored == 2, "eviction forgets no fact"
 
 
+def test_a_row_whose_commit_was_wrongly_reported_as_failed_keeps_its_one_manifest(bench: Bench) -> None:
+    inventory = bench.inventory(new_row("a"))
+    (row,) = bench.journal.rows_to_read(inventory)
+    first = bench.original(row, b"clip")
+    again = bench.journal.record_original(
+        OriginalRecord(
+            row=row,
+            envelope=envelope("manifest of the second reading"),
+            digest=Digest.of(b"clip"),
+            size_bytes=4,
+            media_type="video/mp4",
+            marked=False,
+            recorder=None,
+        ),
+        NOW,
+    )
+    assert again == first
+    assert [out.kind for out in bench.reopen().unsettled_statements(10)] == ["inventory", "manifest"]
+
+
 def test_bytes_read_again_are_not_evicted_by_an_older_plan(bench: Bench) -> None:
     inventory = bench.inventory(new_row("a"), new_row("b"))
     first, second = bench.journal.rows_to_read(inventory)
