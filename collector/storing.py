@@ -227,7 +227,7 @@ class Storer:
 
     async def _is_whole(self, want: _Wanted, failed: set[Key]) -> bool:
         try:
-            await self._objects.verify(*want.place)
+            await self._objects.confirm(*want.place)
         except CollectorError as error:
             _report(error, [want.key])
             failed.add(want.key)

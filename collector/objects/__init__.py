@@ -112,5 +112,9 @@ class ObjectStore(Protocol):
     async def verify(self, agency: str, cls: ObjectClass, digest: Digest) -> ObjectStat:
         """Re-reads an object past the caches and compares it with its digest (the scrub's question)."""
 
+    async def confirm(self, agency: str, cls: ObjectClass, digest: Digest) -> ObjectStat:
+        """As ``verify``, and durable with its name on return. An object that is there may owe its name to an attempt
+        that failed, or to a process that was killed, before the name was durable."""
+
     def iterate(self, agency: str, cls: ObjectClass) -> AsyncIterator[Digest]:
         """Digests of all objects of an agency's class, in ascending order."""

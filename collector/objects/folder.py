@@ -122,6 +122,15 @@ class ObjectFolder:
         """Re-reads and compares; returns the length."""
         return self._verify(self.path(place), place[2])
 
+    def confirm(self, place: Place) -> int:
+        """As ``verify``; name and folders are durable on return, as the bytes were before there was a name."""
+        path = self.path(place)
+        size = self._verify(path, place[2])
+        with storage_errors("making sure of an object"):
+            self._make_folder(path.parent)
+            self._files.sync_folder(path.parent)
+        return size
+
     def size(self, place: Place) -> int:
         """The length of an object. Raises ObjectMissingError."""
         with storage_errors("looking for an object"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -138,6 +139,7 @@ async def test_a_damaged_object_is_noticed_and_never_overwritten(world: World) -
         world.store.adopt(path, "hz", ORIGINALS, DIGEST, len(DATA)),
         world.store.put_bytes("hz", ORIGINALS, DATA),
         world.store.verify("hz", ORIGINALS, DIGEST),
+        world.store.confirm("hz", ORIGINALS, DIGEST),
         world.store.read("hz", ORIGINALS, DIGEST),
     ):
         with pytest.raises(ObjectCorruptError):
@@ -173,7 +175,7 @@ async def test_ranges_of_a_large_object_come_in_bounded_blocks(world: World) -> 
 
 async def test_what_is_missing_is_said_to_be_missing(world: World) -> None:
     assert not await world.store.exists("hz", ORIGINALS, DIGEST)
-    for attempt in (world.store.stat, world.store.read, world.store.verify):
+    for attempt in (world.store.stat, world.store.read, world.store.verify, world.store.confirm):
         with pytest.raises(ObjectMissingError):
             await attempt("hz", ORIGINALS, DIGEST)
 
@@ -312,6 +314,21 @@ async def test_a_failure_and_power_cut_at_any_call_leave_no_object_or_the_whole_
         await getattr(trial, verb)()
         trial.files.crash()
         assert await trial.store().read("hz", ORIGINALS, DIGEST) == DATA
+
+
+@pytest.mark.parametrize("verb", ["adopt", "put", "adopt_all", "put_all"])
+async def test_what_was_confirmed_outlives_a_power_cut_however_its_name_came_about(verb: str) -> None:
+    """A name can be seen that no sync has made durable: the attempt failed after it, or its process was killed."""
+    for at in range(await count_calls(verb)):
+        trial = Trial(Fault(at=at, error=OSError(errno.EIO, "disk")))
+        with contextlib.suppress(CollectorError):
+            await getattr(trial, verb)()
+        trial.files.fault = None
+        store = trial.store()
+        if await store.exists("hz", ORIGINALS, DIGEST):
+            await store.confirm("hz", ORIGINALS, DIGEST)
+            trial.files.crash()
+            assert await trial.store().read("hz", ORIGINALS, DIGEST) == DATA
 
 
 async def test_what_was_reported_stored_outlives_a_power_cut() -> None:

@@ -119,6 +119,9 @@ class MemoryObjectStore:
             )
         return await self.stat(agency, cls, digest)
 
+    async def confirm(self, agency: str, cls: ObjectClass, digest: Digest) -> ObjectStat:
+        return await self.verify(agency, cls, digest)
+
     async def iterate(self, agency: str, cls: ObjectClass) -> AsyncIterator[Digest]:
         parse_agency(agency)
         for owner, kind, digest in sorted(self._objects):
