@@ -19,13 +19,18 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from tests.campaign.judge import VERDICTS
-from tests.campaign.mutations import mutated
+from tests.campaign.kernel import collect_garbage
+from tests.campaign.mutations import MUTATIONS, mutated
 from tests.campaign.plan import Kind
-from tests.campaign.run import SHAPES, Extent, Outcome, Run
+from tests.campaign.run import RECOVERY_S, Outcome, Run
+from tests.campaign.scenario import SHAPES, Extent, Targets
 from tests.campaign.template import Template, make_template
+from tests.campaign.view import VERDICTS
 
 _ROOT: Final = Path(__file__).parents[2]
+_MUTANTS_RECOVERY_S: Final = 400.0
+"""Who cannot recover any more needs no half hour to show it."""
+
 _COLLECT_EVERY: Final = 10
 """Runs between two collections of garbage: within a run its time would depend on what was run before."""
 
@@ -53,11 +58,17 @@ def _extent(shape: int) -> Extent:
     return Run(_template(), _home() / "world", shape, faults=[], extent=Extent()).go().extent
 
 
-def run_one(seed: int, *, mutation: str | None = None, only: Kind | None = None) -> Outcome:
-    """One run in this process."""
+def run_one(
+    seed: int, *, mutation: str | None = None, is_control: bool = False, only: Kind | None = None
+) -> Outcome:
+    """One run in this process. A mutation brings the faults that would show it; its control has them without it."""
+    targets, recovery_s = Targets() if only is None else Targets((only,)), RECOVERY_S
+    if mutation is not None:
+        found = MUTATIONS[mutation]
+        targets, recovery_s = Targets(tuple(found.kinds), found.machine, found.path), _MUTANTS_RECOVERY_S
     extent = _extent(seed % SHAPES)
-    run = Run(_template(), _home() / "world", seed, extent=extent, only=only)
-    with mutated(mutation):
+    run = Run(_template(), _home() / "world", seed, extent=extent, targets=targets, recovery_s=recovery_s)
+    with mutated(None if is_control else mutation):
         return run.go()
 
 
@@ -134,6 +145,7 @@ class Campaign:
     runs: int
     jobs: int = 2
     mutation: str | None = None
+    is_control: bool = False
     only: Kind | None = None
     stop_after: int | None = None
 
@@ -165,6 +177,7 @@ class Campaign:
         order = {
             "seeds": [self.first_seed + number, self.first_seed + self.runs, self.jobs],
             "mutation": self.mutation,
+            "is_control": self.is_control,
             "only": None if self.only is None else self.only.value,
         }
         return subprocess.Popen(
@@ -195,9 +208,9 @@ def work(order: Mapping[str, Any]) -> None:
     only = None if order["only"] is None else Kind(order["only"])
     for number, seed in enumerate(range(*order["seeds"])):
         began = time.process_time()
-        outcome = run_one(seed, mutation=order["mutation"], only=only)
+        outcome = run_one(seed, mutation=order["mutation"], is_control=order["is_control"], only=only)
         if number % _COLLECT_EVERY == 0:
-            gc.collect()
+            collect_garbage()
         result = {
             "seed": seed,
             "cpu_s": time.process_time() - began,

@@ -49,7 +49,7 @@ class Worker:
     def __init__(self, loop: Clockwork, work: Callable[[], None]) -> None:
         self._loop = loop
         self.process: Process | None = CURRENT.get()
-        self._greenlet = cast(_Greenlet, greenlet.greenlet(work))
+        self._greenlet = cast(_Greenlet, greenlet.greenlet(work, cast(Any, loop.home)))
         self._waits = 0
 
     def resume(self, turn: int = 0) -> None:

@@ -7,22 +7,22 @@ receipt put through the verifier's whole procedure, and every file of every reco
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from agent.config import AgentConfig
 from collector.audit import Audited, DirectoryObjects, audit
 from collector.config import CollectorConfig
+from collector.core import findings
 from collector.files import PosixFiles
 from collector.log.tile_files import TileFiles
 from protocol.checkpoint import open_checkpoint
 from protocol.digest import Digest
 from protocol.entry import LogEntry
 from protocol.errors import ProtocolError
-from protocol.keyring import KeyRing
-from protocol.listing import ListingRow, RowState, parse_listing
-from protocol.log_reading import LogCopy, check_entries, read_entries
+from protocol.listing import ListingRow, RowState
+from protocol.log_reading import check_entries
 from protocol.note import VerifierKey
 from protocol.receipt import Receipt
 from protocol.statements import (
@@ -30,104 +30,30 @@ from protocol.statements import (
     Inventory,
     Manifest,
     ReleaseIntent,
-    Rendition,
-    Statement,
     Stored,
     parse_statement,
 )
-from protocol.tiles import Tile
 from protocol.verify import Content, accepted, check_receipt
+from tests.campaign.erasure import receipt_at
 from tests.campaign.patches import scratch_kept
+from tests.campaign.plan import Kind
 from tests.campaign.recorders import Recorder, Version
 from tests.campaign.template import AGENCY
+from tests.campaign.view import ALTERED, LOST, RELEASED, UNEXPLAINED, CollectorView, Said, Violation
 
-LOST: Final = "lost"
-ALTERED: Final = "altered"
-RELEASED: Final = "released without receipt"
-UNEXPLAINED: Final = "unexplained"
-VERDICTS: Final = (LOST, ALTERED, RELEASED, UNEXPLAINED)
+_LEAVING: Final = frozenset({Kind.EARLY_PULL, Kind.PULLED_AT_RELEASE, Kind.POWER_CUT})
+_OTHER_FILE: Final = frozenset({Kind.FILE_GROWS, Kind.FILE_REPLACED})
 
-_FOLDER_OF: Final = {"listing": "listings", "original": "originals", "rendition": "renditions"}
-
-
-@dataclass(frozen=True, slots=True)
-class Violation:
-    """Something that must not be."""
-
-    kind: str
-    what: str
-
-    def __str__(self) -> str:
-        return f"{self.kind}: {self.what}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
-    """One statement in the log."""
-
-    index: int
-    id: Digest
-    agency: str
-    statement: Statement
-
-
-class CollectorView:
-    """What lies on the collector's disk. ``problems`` are what kept it from being read."""
-
-    def __init__(self, config: CollectorConfig, log_key: VerifierKey) -> None:
-        self._config = config
-        self.problems: list[Violation] = []
-        self.said: list[Said] = []
-        self.copy = LogCopy((config.log_dir / "checkpoint").read_bytes(), self._tile)
-        try:
-            self._read(open_checkpoint(self.copy.checkpoint, log_key).size, log_key)
-        except (ProtocolError, OSError) as error:
-            self.problems.append(Violation(ALTERED, f"the log cannot be read: {error!r}"))
-
-    def _tile(self, tile: Tile) -> bytes:
-        return (self._config.log_dir / tile.path).read_bytes()
-
-    def _read(self, size: int, log_key: VerifierKey) -> None:
-        check_entries(self.copy, [open_checkpoint(self.copy.checkpoint, log_key)], {})
-        ring = KeyRing()
-        for index, data in read_entries(self.copy, 0, size, size):
-            entry = LogEntry.from_bytes(data)
-            payload = self.object(entry.agency, "statements", entry.statement)
-            if payload is None:
-                self.problems.append(Violation(LOST, f"payload of entry {index}, a {entry.kind}"))
-                continue
-            statement = parse_statement(payload)
-            ring.accept(index, entry.envelope(payload), statement)
-            self.said.append(Said(index=index, id=entry.statement, agency=entry.agency, statement=statement))
-
-    def object(self, agency: str, folder: str, digest: Digest) -> bytes | None:
-        """Bytes of an object if it is there and is what its name says."""
-        name = digest.hex
-        try:
-            data = (self._config.objects_dir / agency / folder / name[:2] / name[2:4] / name).read_bytes()
-        except FileNotFoundError:
-            return None
-        if Digest.of(data) != digest:
-            self.problems.append(Violation(ALTERED, f"object {folder}/{name[:12]} has other bytes"))
-            return None
-        return data
-
-    def promises(self) -> dict[Digest, tuple[str, str, Digest, int]]:
-        """By statement id: agency, folder, digest and size of every promised blob."""
-        promised = {}
-        for said in self.said:
-            match said.statement:
-                case Inventory(listing=digest, listing_size_bytes=size):
-                    promised[said.id] = (said.agency, "listings", digest, size)
-                case Manifest(digest=digest, size_bytes=size):
-                    promised[said.id] = (said.agency, "originals", digest, size)
-                case Rendition(rendered=rendered) if rendered is not None:
-                    promised[said.id] = (said.agency, "renditions", rendered.digest, rendered.size_bytes)
-        return promised
-
-    def rows(self, said: Said, inventory: Inventory) -> list[ListingRow]:
-        data = self.object(said.agency, "listings", inventory.listing)
-        return [] if data is None else list(parse_listing([data]))
+EXPLAINS: Final[Mapping[str, frozenset[Kind]]] = {
+    findings.CLOCK_JUMP: frozenset({Kind.CLOCK}),
+    findings.IMPLAUSIBLE_TIME: frozenset({Kind.CLOCK}),
+    findings.UNDELIVERED: frozenset({Kind.CLOCK}),
+    findings.LEFT_UNREAD: _LEAVING,
+    findings.RELEASE_UNCONFIRMED: _LEAVING,
+    findings.ERASED_BUT_BACK: _LEAVING,
+    findings.GONE_WITHOUT_RELEASE: _OTHER_FILE,
+}
+"""Findings of the audit that are the right answer to what was done; every other one is a violation."""
 
 
 class Judge:
@@ -140,7 +66,9 @@ class Judge:
         stations: Sequence[AgentConfig],
         log_key: VerifierKey,
         recorders: Sequence[Recorder],
+        struck: Collection[Kind],
     ) -> None:
+        self._struck = frozenset(struck)
         self._config = collector
         self._view = CollectorView(collector, log_key)
         self._stations = stations
@@ -153,6 +81,7 @@ class Judge:
         """All of them; none is what is hoped for."""
         return [
             *self._view.problems,
+            *self._check_once(),
             *self._check_stored(),
             *self._check_manifests(),
             *self._check_journals(),
@@ -160,6 +89,13 @@ class Judge:
             *self._check_released(),
             *self._check_audit(),
         ]
+
+    def _check_once(self) -> Iterator[Violation]:
+        for statement, count in Counter(said.id for said in self._view.said).items():
+            if count > 1:
+                yield Violation(
+                    UNEXPLAINED, f"statement {statement.hex[:12]} stands in the log {count} times"
+                )
 
     def _check_stored(self) -> Iterator[Violation]:
         promises = self._view.promises()
@@ -225,9 +161,8 @@ class Judge:
             if place[0] is None:
                 yield Violation(UNEXPLAINED, f"{name} never came")
                 continue
-            file = config.spool_dir / "receipts" / f"{place[0]:08d}.jsonl"
-            data = file.read_bytes()[place[1] : place[1] + place[2]] if file.exists() else b""
-            if len(data) != place[2]:
+            data = receipt_at(config, place)
+            if len(data) != place[2] and Kind.RECEIPT_DAMAGED not in self._struck:
                 yield Violation(LOST, name)
             else:
                 yield from self._check_receipt(name, data, Digest.parse(digest), size)
@@ -237,6 +172,8 @@ class Judge:
         content = Content(digest=digest, size_bytes=size)
         checks = check_receipt(receipt, self._log_key, content=content)
         if not accepted(checks):
+            if Kind.RECEIPT_DAMAGED in self._struck:
+                return  # that was the fault
             failed = next(check for check in checks if check.outcome == "failed")
             yield Violation(UNEXPLAINED, f"{name}: {failed.name} {failed.code} {failed.detail}")
             return
@@ -291,7 +228,8 @@ class Judge:
         with scratch_kept(self._config.data_dir.parent):
             report = audit(audited)
         for problem in report.problems:
-            yield Violation(UNEXPLAINED, f"audit: {problem.code} {problem.where} {problem.detail}")
+            if self._struck.isdisjoint(EXPLAINS.get(problem.code, ())):
+                yield Violation(UNEXPLAINED, f"audit: {problem.code} {problem.where} {problem.detail}")
 
     # --- recorders ---------------------------------------------------------------------------------------------
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import shutil
 import socket
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -25,6 +25,7 @@ from unittest.mock import patch
 
 import aiohappyeyeballs
 import aiohttp.connector
+from sqlalchemy.engine import make_url
 
 import agent.app
 import agent.core.offload
@@ -35,12 +36,15 @@ import agent.uplink.line
 import agent.uplink.sources
 import agent.uplink.tus
 import collector.app
+import collector.audit.engine
 import collector.ca_files
 import collector.catalogue.catalogue
+import collector.catalogue.tables
 import collector.http.identity
 import collector.registers.registers
 from agent.keys.store import FileKeyStore
 from agent.media.memory import MemoryRenderer
+from agent.offload.reader import block_buffer
 from agent.uplink.patience import Gate
 from collector.database.engine import open_engine
 from tests.campaign.clockwork import Clockwork, SimLock
@@ -91,8 +95,10 @@ def _ours() -> Iterator[Any]:
 @contextmanager
 def scratch_kept(folder: Path) -> Iterator[None]:
     """The audit's scratch catalogue always lies at the same place, so that SQLAlchemy need not compile anew."""
-    home = folder / "audit"
+    home, pristine = folder / "audit", folder.with_name("pristine.sqlite")
     home.mkdir(exist_ok=True)
+    if not pristine.exists():
+        collector.catalogue.Catalogue.scratch(pristine, read_listing=lambda *_: iter(())).close()
 
     @contextmanager
     def temporary(**_: object) -> Iterator[str]:
@@ -101,13 +107,17 @@ def scratch_kept(folder: Path) -> Iterator[None]:
         yield str(home)
 
     def open_kept(url: str, **more: Any) -> Any:
+        path = Path(make_url(url).database or "")
+        if path.parent == home and not path.exists():
+            shutil.copyfile(pristine, path)
         if url not in _engines:
             _engines[url] = open_engine(url, **more)
         return _engines[url]
 
     with (
-        patch.object(tempfile, "TemporaryDirectory", temporary),
+        _adjust(collector.audit.engine, "TemporaryDirectory", temporary),
         patch.object(collector.catalogue.catalogue, "open_engine", open_kept),
+        patch.object(collector.catalogue.tables.metadata, "create_all", lambda *_, **__: None),
     ):
         yield
 
@@ -149,6 +159,7 @@ def installed(
                 put(module, "threading", simulated)
         for module, name, value in SCALE:
             put(module, name, value)
+        stack.enter_context(patch.object(block_buffer, "__defaults__", (8 * KIB,)))
         put(asyncio, "run_coroutine_threadsafe", loop.run_threadsafe)
         put(ThreadPoolExecutor, "submit", submit)
         put(secrets, "token_hex", random_hex)

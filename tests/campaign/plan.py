@@ -12,8 +12,8 @@ from random import Random
 from types import FrameType
 from typing import Final
 
+from tests.campaign.acts import Act, Verb
 from tests.campaign.broker import BrokerAct
-from tests.campaign.kernel import Act, Verb
 from tests.campaign.network import NetAct
 from tests.campaign.process import Process
 
@@ -45,6 +45,10 @@ class Kind(StrEnum):
     EARLY_PULL = "recorder pulled early"
     READ_ERROR = "recorder read error"
     FILE_GROWS = "file changes while read"
+    FILE_REPLACED = "other bytes under the same name"
+    PULLED_AT_RELEASE = "recorder pulled while erased"
+    VOLUME_LOCKED = "volume locked or dirty at release"
+    RECEIPT_DAMAGED = "kept receipt damaged"
 
 
 ACTS: Final = {
@@ -55,6 +59,7 @@ ACTS: Final = {
     Kind.DONE_AND_FAILED: (Act.DONE_AND_FAILED,),
     Kind.SHORT_WRITE: (Act.SHORT,),
     Kind.LYING_SYNC: (Act.LIE,),
+    Kind.RECEIPT_DAMAGED: (Act.LIE,),
 }
 NET_ACTS: Final = {
     Kind.NET_CUT: NetAct.CUT,
@@ -72,6 +77,7 @@ MQTT_ACTS: Final = {
 STRIKES_AT: Final = {
     Kind.SHORT_WRITE: frozenset({Verb.WRITE}),
     Kind.LYING_SYNC: frozenset({Verb.SYNC}),
+    Kind.RECEIPT_DAMAGED: frozenset({Verb.SYNC}),
     Kind.NO_SPACE: frozenset({Verb.CREATE, Verb.WRITE, Verb.FOLDER, Verb.RENAME, Verb.LINK, Verb.COMMIT}),
     Kind.DONE_AND_FAILED: frozenset(set(Verb) - {Verb.WRITE, Verb.CREATE}),
 }
@@ -106,6 +112,7 @@ class Fault:
 
     kind: Kind
     machine: str = ""
+    path: str = ""
     at: int = 0
     at_s: float = 0.0
     for_s: float = 0.0
@@ -144,8 +151,11 @@ class Plan:
         for fault in self.faults:
             if fault.struck or fault.kind not in ACTS or fault.machine != process.machine:
                 continue
-            if fault.kind is Kind.LYING_SYNC and "/receipts/" in path:
-                continue  # not evidence: whoever reads one verifies it, and the collector makes it again
+            if fault.path not in path:
+                continue
+            is_receipt = "/receipts/" in path and verb is Verb.SYNC
+            if fault.kind is (Kind.LYING_SYNC if is_receipt else Kind.RECEIPT_DAMAGED):
+                continue  # a receipt is not evidence: whoever reads it verifies it, and it can be made again
             if verb not in STRIKES_AT.get(fault.kind, frozenset(Verb)):
                 continue
             fault.seen += 1
@@ -182,6 +192,16 @@ class Plan:
                 self.strike(fault, topic)
                 return MQTT_ACTS[fault.kind]
         return None
+
+    def at_erasure(self) -> bool:
+        """A file was erased from a recorder: whether it is pulled now."""
+        for fault in self.faults:
+            if self.active and fault.kind is Kind.PULLED_AT_RELEASE and not fault.struck:
+                fault.seen += 1
+                if fault.seen >= fault.at:
+                    self.strike(fault, "after an erasure")
+                    return True
+        return False
 
     def strike(self, fault: Fault, where: str) -> None:
         fault.struck = True

@@ -16,10 +16,12 @@ import agent.app
 import collector.app
 from agent.app import Station
 from agent.ports import VolumeChanged
+from tests.campaign import calls
+from tests.campaign.acts import Act, Verb
 from tests.campaign.broker import SimBroker, SimMosquitto
 from tests.campaign.clockwork import Clockwork
 from tests.campaign.disk import Disk
-from tests.campaign.kernel import Act, Kernel, Verb
+from tests.campaign.kernel import Kernel
 from tests.campaign.network import Network
 from tests.campaign.patches import installed
 from tests.campaign.plan import Plan
@@ -104,7 +106,7 @@ class World:
                 ],
             )
         )
-        self._stack.enter_context(self._kernel)
+        self._stack.enter_context(calls.installed(self._kernel))
         self._stack.enter_context(patch.object(agent.app, "Station", self._station))
         self.loop.connect = self.network.connect
         self.loop.listen = self.network.listen
