@@ -14,7 +14,7 @@ import tomllib
 import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, tzinfo
+from datetime import UTC, datetime, tzinfo
 from functools import cache
 from importlib import resources
 from typing import Final
@@ -189,11 +189,22 @@ def _text(sheet: Sheet, line: int, text: str | None) -> str | None:
 def _time(sheet: Sheet, line: int, text: str | None, zone: tzinfo) -> datetime | None:
     if text is None:
         return None
-    moment = _parse_time(text)
+    moment = _in_zone(_parse_time(text), zone)
     if moment is None:
         sheet.problems.append(RowProblem(line=line, code="time-unclear", text=text[:80]))
+    return moment
+
+
+def _in_zone(moment: datetime | None, zone: tzinfo) -> datetime | None:
+    """None also for the ends of the calendar, which have no time in UTC."""
+    if moment is None:
         return None
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=zone)
+    aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=zone)
+    try:
+        aware.astimezone(UTC)
+    except OverflowError:
+        return None
+    return aware
 
 
 def _parse_time(text: str) -> datetime | None:

@@ -17,6 +17,7 @@ from datetime import UTC
 from functools import cache
 from pathlib import Path
 from typing import Final
+from zoneinfo import ZoneInfo
 
 import rfc8785
 from multidict import CIMultiDict
@@ -32,6 +33,7 @@ from collector.catalogue.cursor import Position, encode_cursor, parse_cursor
 from collector.config import CONFIG_NAME, CollectorConfig
 from collector.core.byte_ranges import RangeUnsatisfiableError, decide_range
 from collector.errors import CollectorError
+from collector.importing.sheet import parse_sheet
 from collector.keeping.bag import read_manifest
 from collector.staged import format_info, parse_info
 from firmware_profiles.errors import ProfileError
@@ -262,6 +264,14 @@ def _collector_config(data: bytes) -> None:
     CollectorConfig.load(_scratch(CONFIG_NAME, data).parent)
 
 
+def _sheet(data: bytes) -> None:
+    """With what the importer does with a row's time."""
+    for row in parse_sheet(data, ZoneInfo("Asia/Shanghai")).rows.values():
+        assert row.path
+        if row.started_at is not None:
+            format_time(row.started_at.astimezone(UTC))
+
+
 def _bag(data: bytes) -> None:
     list(read_manifest(_scratch("manifest-sha256.txt", data).parent))
 
@@ -434,6 +444,16 @@ _COLLECTOR_TOML: Final = (
 )
 
 
+_SHEETS: Final = (
+    (
+        "path,recorder,officer,start time,case,remarks\nDCIM/a.mp4,ZFY0001,031415,2026-01-31 08:15:30,A-1,ok\n",
+        "utf-8",
+    ),
+    ('文件名;记录仪编号;警号;开始时间\r\n"a;b.mp4";ZFY0001;031415;2026年1月31日 08时15分\r\n', "gbk"),
+    ("\ufeff文件路径\t拍摄时间\nD:\\clip.mp4\t0001-01-01 00:00:00\n", "utf-8"),
+)
+
+
 def _photos() -> list[bytes]:
     from tests.support.exif_bytes import exif_block, with_exif
 
@@ -512,6 +532,9 @@ TARGETS: Final[Mapping[str, Target]] = {
         lambda: [encode_cursor(Position(started_at=NOW, log_index=5), "clips").encode()],
     ),
     "staged-upload": Target(_staged, _PROTOCOL, _staged_info),
+    "import-table": Target(
+        _sheet, (CollectorError,), lambda: [text.encode(coding) for text, coding in _SHEETS]
+    ),
     "backup-manifest": Target(
         _bag, (CollectorError,), lambda: [b"%064d  data/log/checkpoint\n%064d  data/objects/a-b_c\n" % (1, 2)]
     ),
