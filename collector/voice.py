@@ -11,7 +11,7 @@ from collector.core.admission import Candidate, Refuse
 from collector.sequencer import Sequencer
 from protocol.errors import ProtocolError
 from protocol.ids import COLLECTOR
-from protocol.statements import Header, Statement, sign_statement
+from protocol.statements import Header, Statement
 
 
 class Voice:
@@ -40,4 +40,4 @@ class Voice:
         return [decision.error if isinstance(decision, Refuse) else decision.index for decision in decisions]
 
     def _sign_all(self, statements: Sequence[Statement]) -> list[Candidate]:
-        return [Candidate.read(sign_statement(statement, self._seed)) for statement in statements]
+        return [Candidate.sign(statement, self._seed) for statement in statements]

@@ -14,7 +14,7 @@ from protocol.dsse import STATEMENT_TYPE, Envelope
 from protocol.entry import LogEntry
 from protocol.errors import EnrolmentError, ProtocolError
 from protocol.keyring import KeyRecord, check_authority
-from protocol.statements import Statement, parse_statement
+from protocol.statements import Statement, parse_statement, sign_statement
 
 PLAUSIBLE_SKEW: Final = timedelta(hours=24)
 """Clocks of stations that follow any time source are nearer than this; a statement may wait for days, though, so
@@ -23,11 +23,13 @@ only times from the future are implausible in themselves."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """A well-formed statement that asks to be admitted."""
+    """A well-formed statement that asks to be admitted. ``own``: this process has just signed it, so that its
+    signature needs no verifying; whether its key may say so is judged all the same."""
 
     envelope: Envelope
     statement: Statement
     entry: LogEntry
+    own: bool = False
 
     @classmethod
     def read(cls, envelope: Envelope) -> Self:
@@ -36,6 +38,12 @@ class Candidate:
             raise EnrolmentError("signed for another purpose than a statement")
         statement = parse_statement(envelope.payload)
         return cls(envelope=envelope, statement=statement, entry=LogEntry.of(envelope, statement))
+
+    @classmethod
+    def sign(cls, statement: Statement, seed: bytes) -> Self:
+        """The collector's own statement, signed with its statement key."""
+        envelope = sign_statement(statement, seed)
+        return cls(envelope=envelope, statement=statement, entry=LogEntry.of(envelope, statement), own=True)
 
     @property
     def id(self) -> Digest:
@@ -72,7 +80,7 @@ def decide_admission(
         error = EnrolmentError("the key that signed this statement is not enrolled")
         return Refuse(error=error, authenticated=False)
     try:
-        candidate.envelope.verify(record.public_key, STATEMENT_TYPE)
+        _check_signature(candidate, record)
     except ProtocolError as invalid:
         return Refuse(error=invalid, authenticated=False)
     if known_index is not None:
@@ -82,3 +90,8 @@ def decide_admission(
     except ProtocolError as unauthorised:
         return Refuse(error=unauthorised, authenticated=True)
     return Admit(implausible_time=candidate.statement.header.issued_at - now > PLAUSIBLE_SKEW)
+
+
+def _check_signature(candidate: Candidate, record: KeyRecord) -> None:
+    if not candidate.own:
+        candidate.envelope.verify(record.public_key, STATEMENT_TYPE)

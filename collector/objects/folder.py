@@ -300,7 +300,7 @@ def _outcome_of(work: Callable[[], None]) -> AdoptionError | None:
 def object_path(root: Path, agency: str, cls: ObjectClass, digest: Digest) -> Path:
     """Where an object lies below the store's root. Raises MalformedError for an agency that is not a name."""
     name = digest.hex
-    return root / parse_agency(agency) / cls.value / name[:2] / name[2:4] / name
+    return root / f"{parse_agency(agency)}/{cls.value}/{name[:2]}/{name[2:4]}/{name}"
 
 
 def check_stored(digest: Digest, actual: Digest) -> None:
