@@ -11,6 +11,7 @@ import secrets
 from datetime import datetime
 
 from collector.config import CollectorConfig
+from collector.errors import CollectorError
 from collector.files import PosixFiles
 from collector.keys import CollectorKeys
 from collector.log.tile_files import LogMissingError, TileFiles, WriterLease
@@ -24,14 +25,22 @@ from protocol.note import SignerKey, VerifierKey
 from protocol.statements import Enrolled, Header, sign_statement
 
 
+class StatementKeyError(CollectorError):
+    """The statement key on disk is not this log's: put back the keys that belong to the log."""
+
+    code = "statement-key-changed"
+
+
 def open_log(config: CollectorConfig, keys: CollectorKeys) -> tuple[LogWriter, TileFiles]:
     """The writer of a founded collector's log, brought up to the stored checkpoint. The caller holds the lease.
 
-    Raises LogMissingError without a checkpoint, LogKeyError for other keys than the log's.
+    Raises LogMissingError without a checkpoint, LogKeyError or StatementKeyError for other keys than the log's.
     """
     writer, files = _open(config, keys)
     if writer.checkpoint.size == 0:
         raise LogMissingError(f"the log in {config.log_dir} has no checkpoint: restore it from a backup")
+    _check_statement_key(writer, keys)
+    files.sweep_partials(writer.checkpoint.size)
     return writer, files
 
 
@@ -62,6 +71,13 @@ def _open(config: CollectorConfig, keys: CollectorKeys) -> tuple[LogWriter, Tile
     writer = LogWriter(files, signer)
     writer.reload()
     return writer, files
+
+
+def _check_statement_key(log: LogWriter, keys: CollectorKeys) -> None:
+    """With another key everything the collector says would be refused by its own log, and by every station."""
+    ((_, data),) = log.entries(0, 1)
+    if LogEntry.from_bytes(data).key_id != ed25519.key_id(ed25519.public_from_seed(keys.statement_seed)):
+        raise StatementKeyError("the statement key is not the one that the log's first entry enrols")
 
 
 async def _enrol_itself(config: CollectorConfig, keys: CollectorKeys, log: LogWriter, now: datetime) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Final, TypeAlias
 
@@ -137,6 +137,19 @@ def parse_bundle(data: bytes, count: int) -> list[bytes]:
     if position != len(data):
         raise MalformedError(f"the bundle has {len(data) - position} bytes after its {count} entries")
     return entries
+
+
+def full_tile(tile: Tile) -> Tile:
+    """The full tile in the place of a partial one."""
+    return replace(tile, width=TILE_WIDTH)
+
+
+def cut_tile(tile: Tile, full: bytes) -> bytes:
+    """The content of a partial tile, from that of the full one: what stands in it never changes, so a log need not
+    keep both. Raises MalformedError for a full one of the wrong form."""
+    if tile.level == ENTRIES:
+        return encode_bundle(parse_bundle(full, TILE_WIDTH)[: tile.width])
+    return b"".join(_split_hashes(full_tile(tile), full)[: tile.width])
 
 
 class TileHashReader:

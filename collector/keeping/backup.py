@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import secrets
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -32,7 +33,7 @@ from collector.private_files import PUBLIC_MODE, read_private, write_durable
 from collector.progress import Progress
 from protocol.digest import Digest
 from protocol.entry import LogEntry
-from protocol.tiles import parse_tile_path, tiles_for_size
+from protocol.tiles import Tile, parse_tile_path, tiles_for_size
 
 COPYING: Final = "备份对象 objects"
 
@@ -114,7 +115,22 @@ class _Work:
         target = self.place / bag.LOG
         for tile in tiles_for_size(self.log.checkpoint.size):
             if not self._holds(target / tile.path, self.config.log_dir / tile.path):
-                self.copier.copy(self.config.log_dir / tile.path, target / tile.path)
+                with self._tile_file(tile) as source:
+                    self.copier.copy(source, target / tile.path)
+
+    @contextlib.contextmanager
+    def _tile_file(self, tile: Tile) -> Iterator[Path]:
+        """A file with the tile's content. A partial one goes from the log when its place is full."""
+        path = self.config.log_dir / tile.path
+        if path.exists():
+            yield path
+            return
+        cut = self.place / bag.SCRATCH / secrets.token_hex(16)
+        write_durable(cut, self.log.copy.read(tile), mode=PUBLIC_MODE)
+        try:
+            yield cut
+        finally:
+            cut.unlink()
 
     def copy_objects(self) -> None:
         """Whatever lies in the store. One that is damaged there is not copied, and named."""

@@ -8,15 +8,16 @@ import errno
 import fcntl
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
 from collector.errors import CollectorError, StorageError, storage_errors
 from collector.files import Files
 from collector.part_writer import write_all
+from protocol.errors import LimitError, MalformedError
 from protocol.limits import MAX_NOTE_BYTES
-from protocol.tiles import Tile
+from protocol.tiles import ENTRIES, TILE_HEIGHT, TILE_WIDTH, Tile, cut_tile, full_tile, parse_tile_path
 
 _CHECKPOINT: Final = "checkpoint"
 _VKEY: Final = "vkey"
@@ -67,12 +68,14 @@ class TileFiles:
         self._put(self.folder / _VKEY, line)
 
     def read(self, tile: Tile) -> bytes:
-        """The content of a tile that exists. Raises LogMissingError, StorageError."""
-        with storage_errors("reading a tile of the log"):
-            try:
-                return self._files.read(self.folder / tile.path, 0, _LARGEST_BUNDLE_BYTES)
-            except FileNotFoundError as error:
-                raise LogMissingError(f"the log has no {tile.path}") from error
+        """The content of a tile that exists, or existed until its place was full. Raises LogMissingError,
+        StorageError; MalformedError for a full tile that is damaged."""
+        try:
+            return self._read_tile(tile)
+        except LogMissingError:
+            if tile.width == TILE_WIDTH:
+                raise
+        return cut_tile(tile, self._read_tile(full_tile(tile)))
 
     def write(self, tiles: Mapping[Tile, bytes]) -> None:
         """Make all of them durable, in the order given.
@@ -82,6 +85,32 @@ class TileFiles:
         """
         for tile, data in tiles.items():
             self._put(self.folder / tile.path, data)
+
+    def drop_partials(self, tiles: Iterable[Tile]) -> None:
+        """Remove the partial tiles that ended in these full ones, which a stored checkpoint covers (tlog-tiles: partial
+        tiles may go once the full one exists). Best effort: what stays is found by ``sweep_partials``."""
+        for tile in tiles:
+            if tile.width == TILE_WIDTH:
+                with contextlib.suppress(OSError):
+                    self._drop_folder(self.folder / f"{tile.path}.p")
+
+    def sweep_partials(self, size: int) -> int:
+        """``drop_partials`` for the whole of a log of ``size``; returns how many places had some left. At start."""
+        covered = [tile for tile in self._places_of_partials("tile") if _is_covered(tile, size)]
+        self.drop_partials(covered)
+        return len(covered)
+
+    def _places_of_partials(self, folder: str) -> Iterator[Tile]:
+        """The full tiles, there or not, beside which partial ones lie."""
+        with storage_errors("listing the tiles of the log"):
+            names = self._files.names(self.folder / folder)
+        for name in names:
+            path = f"{folder}/{name}"
+            if name.endswith(".p"):
+                with contextlib.suppress(MalformedError, LimitError):
+                    yield parse_tile_path(path.removesuffix(".p"))
+            elif folder == "tile" or name.startswith("x"):
+                yield from self._places_of_partials(path)
 
     def checkpoint(self) -> bytes | None:
         """The stored checkpoint note, None before the first. Seen is not durable: see ``swap_checkpoint``."""
@@ -101,6 +130,19 @@ class TileFiles:
         if self.checkpoint() != expected:
             raise LogForkError("the stored checkpoint has changed under its writer")
         self._put(self.folder / _CHECKPOINT, new)
+
+    def _read_tile(self, tile: Tile) -> bytes:
+        with storage_errors("reading a tile of the log"):
+            try:
+                return self._files.read(self.folder / tile.path, 0, _LARGEST_BUNDLE_BYTES)
+            except FileNotFoundError as error:
+                raise LogMissingError(f"the log has no {tile.path}") from error
+
+    def _drop_folder(self, folder: Path) -> None:
+        for name in self._files.names(folder):
+            self._files.remove(folder / name)
+        with contextlib.suppress(FileNotFoundError):
+            self._files.remove_folder(folder)
 
     def _read_small(self, name: str) -> bytes | None:
         with storage_errors(f"reading the {name} of the log"):
@@ -137,6 +179,11 @@ class TileFiles:
         self._files.reread(scratch, lambda block: found.append(bytes(block)))
         if b"".join(found) != data:
             raise OSError(errno.EIO, "re-read past the page cache, the file has other bytes")
+
+
+def _is_covered(tile: Tile, size: int) -> bool:
+    level = 0 if tile.level == ENTRIES else tile.level
+    return tile.index < size >> (TILE_HEIGHT * (level + 1))
 
 
 class WriterLease:

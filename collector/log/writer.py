@@ -65,6 +65,7 @@ class LogWriter:
         note = sign_checkpoint(new, self._signer)
         self._files.swap_checkpoint(old_note, note)
         self._state = (new, note)  # at once: other threads make proofs from it
+        self._files.drop_partials(growth.tiles)
         return old.size
 
     def entries(self, start: int, end: int) -> Iterator[tuple[int, bytes]]:

@@ -8,6 +8,7 @@ checkpoint that was ever given out.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TypeVar
 
@@ -23,7 +24,7 @@ from protocol.log_reading import LogCopy, check_entries
 from protocol.merkle import verify_consistency
 from protocol.note import SignerKey
 from protocol.statements import Statement, sign_statement
-from protocol.tiles import ENTRIES, Tile
+from protocol.tiles import ENTRIES, Tile, tiles_for_size
 from protocol.tlog_proof import verify_tlog_proof
 from tests.support.collector_lab import LOG_KEY, FailingFiles
 from tests.support.evidence import STATION_SEED, inventory
@@ -72,7 +73,8 @@ def calls_of_an_append(before: int, size: int) -> int:
     writer.append(ENTRIES_MADE[:before])
     files.plan(None)
     writer.append(ENTRIES_MADE[before : before + size])
-    return len(files.calls)
+    durable = max(at for at, call in enumerate(files.calls) if call == ("sync_folder", FOLDER.name))
+    return durable + 1  # what comes then is tidying up, see below
 
 
 class LyingFiles(FailingFiles):
@@ -128,6 +130,65 @@ def test_failed_call_never_forks_the_log(before: int, size: int, performs: bool,
         assert read_log(files, published) == ENTRIES_MADE[: before + size], at
         files.power_on()
         assert read_log(files, published) == ENTRIES_MADE[: before + size], at
+
+
+def partials(files: FailingFiles) -> set[str]:
+    """Places beside which partial tiles lie."""
+    found = set()
+    for level in files.names(FOLDER / "tile"):
+        for name in files.names(FOLDER / "tile" / level):
+            if name.endswith(".p") and files.names(FOLDER / "tile" / level / name):
+                found.add(f"{level}/{name}")
+    return found
+
+
+def test_partial_tiles_go_when_their_place_is_full_and_are_cut_from_the_full_one() -> None:
+    files = FailingFiles()
+    writer, tiles = open_writer(files), TileFiles(FOLDER, files)
+    ends = (3, 200, 255, 300, 512, 520)
+    kept = {}
+    for start, end in pairwise((0, *ends)):
+        writer.append(ENTRIES_MADE[start:end])
+        kept.update({tile: tiles.read(tile) for tile in tiles_for_size(end)})
+    assert partials(files) == {"0/002.p", "1/000.p", "entries/002.p"}
+    assert {tile: tiles.read(tile) for tile in kept} == kept
+    assert read_log(files, [writer.checkpoint]) == ENTRIES_MADE[:520]
+
+
+def test_partial_tiles_that_stayed_are_swept_at_the_start_but_not_beyond_the_checkpoint() -> None:
+    files = FailingFiles()
+    writer = open_writer(files)
+    writer.append(ENTRIES_MADE[:200])
+    before = partials(files)
+    files.plan(calls_of_an_append(200, 100) - 1)  # all tiles are there, the checkpoint is not durable
+    with pytest.raises(StorageError):
+        writer.append(ENTRIES_MADE[200:300])
+    files.power_on()
+    writer = open_writer(files)
+    assert writer.checkpoint.size == 200
+    assert TileFiles(FOLDER, files).sweep_partials(200) == 0
+    assert partials(files) >= before
+    assert read_log(files, [writer.checkpoint]) == ENTRIES_MADE[:200]
+    assert TileFiles(FOLDER, files).sweep_partials(300) == 2
+    assert partials(files) == {"0/001.p", "1/000.p", "entries/001.p"}
+
+
+@pytest.mark.parametrize("performs", [False, True])
+def test_tidying_up_that_fails_harms_nothing(performs: bool) -> None:
+    files = FailingFiles()
+    writer = open_writer(files)
+    writer.append(ENTRIES_MADE[:200])
+    files.plan(None)
+    writer.append(ENTRIES_MADE[200:260])
+    for at in range(calls_of_an_append(200, 60), len(files.calls)):
+        trial = FailingFiles()
+        writer = open_writer(trial)
+        writer.append(ENTRIES_MADE[:200])
+        trial.plan(at, performs=performs)
+        writer.append(ENTRIES_MADE[200:260])
+        assert read_log(trial, [writer.checkpoint]) == ENTRIES_MADE[:260]
+        trial.power_on()
+        assert read_log(trial, [writer.checkpoint]) == ENTRIES_MADE[:260]
 
 
 @pytest.mark.parametrize("performs", [False, True])

@@ -24,7 +24,9 @@ from protocol.tiles import (
     TILE_WIDTH,
     Tile,
     TileHashReader,
+    cut_tile,
     encode_bundle,
+    full_tile,
     grow,
     new_tiles,
     parse_bundle,
@@ -319,6 +321,21 @@ def test_a_big_batch_crosses_two_levels() -> None:
     verify_consistency(
         old_size, 70_000, make_consistency_proof(old_size, 70_000, log.hashes()), old_root, log.root
     )
+
+
+@settings(max_examples=10)
+@given(st.integers(1, TILE_WIDTH - 1), st.sampled_from([ENTRIES, 0]))
+def test_a_partial_tile_is_the_beginning_of_the_full_one(width: int, level: int) -> None:
+    young, old = log_of(TILE_WIDTH + width), log_of(2 * TILE_WIDTH)
+    tile = Tile(level=level, index=1, width=width)
+    assert cut_tile(tile, old.read(full_tile(tile))) == young.read(tile)
+
+
+def test_a_damaged_full_tile_is_not_cut() -> None:
+    for level in (ENTRIES, 0):
+        tile = Tile(level=level, index=0, width=9)
+        with pytest.raises(MalformedError):
+            cut_tile(tile, log_of(TILE_WIDTH).read(full_tile(tile))[:-1])
 
 
 def test_growing_by_nothing_changes_nothing() -> None:
