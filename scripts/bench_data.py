@@ -1,7 +1,8 @@
 """The data sets of the bench: files as recorders write them, each with its own digest, made once and used again.
 
-Clips are H.264 in MP4: one piece of encoded footage repeated to full length, so that making 4 GB takes a minute and
-not an hour. Photos are JPEG; each differs from the others by a comment behind its first marker.
+``scale`` says how many files there are; each is as large as the bars mean it. Clips are H.264 in MP4: one piece of
+encoded footage repeated to full length, so that making 4 GB takes a minute and not an hour. Photos are JPEG; each
+differs from the others by a comment behind its first marker.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -29,38 +30,44 @@ _SEED_MBIT: Final = 12
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataSet:
-    """Files below one folder, which is docked as a volume and given to the peers."""
+    """Files below one folder, which is docked as a volume and given to the peers; ``paths``: only these of them."""
 
     name: str
     folder: Path
+    paths: Sequence[Path] = ()
 
     @property
     def files(self) -> Sequence[Path]:
-        return sorted(path for path in self.folder.rglob("*") if path.is_file())
+        return self.paths or sorted(path for path in self.folder.rglob("*") if path.is_file())
 
     @property
     def size_bytes(self) -> int:
         return sum(path.stat().st_size for path in self.files)
 
 
-def clips(root: Path, *, share: float) -> DataSet:
-    """Forty clips of ``share`` × 100 MB."""
-    size_bytes = int(_CLIP_BYTES * share)
+def clips(root: Path, *, scale: float) -> DataSet:
+    """``scale`` × 40 clips of 100 MB."""
+    count = max(2, round(40 * scale))
 
     def make(folder: Path) -> None:
         seed = folder / "seed.mp4"
-        _make_seed(seed)
-        repeats = max(0, size_bytes // seed.stat().st_size)
-        for number in range(40):
-            _repeat(seed, repeats, folder / _clip_name(number), size_bytes - number * _DIFFERENCE_BYTES)
+        _make_seed(seed, _SEED_SECONDS)
+        repeats = _CLIP_BYTES // seed.stat().st_size
+        for number in range(count):
+            _repeat(seed, repeats, folder / _clip_name(number), _CLIP_BYTES - number * _DIFFERENCE_BYTES)
         seed.unlink()
 
-    return _made(root, f"clips-{size_bytes // _MB}mb", make)
+    return _made(root, f"clips-{count}", make)
 
 
-def photos(root: Path, *, share: float) -> DataSet:
-    """``share`` × 20,000 photos of 200 KB."""
-    count = int(20_000 * share)
+def footage(root: Path, *, seconds: int) -> DataSet:
+    """One clip of so many seconds, 1080p with 30 pictures a second."""
+    return _made(root, f"footage-{seconds}s", lambda folder: _make_seed(folder / _clip_name(0), seconds))
+
+
+def photos(root: Path, *, scale: float) -> DataSet:
+    """``scale`` × 20,000 photos of 200 KB."""
+    count = max(10, round(20_000 * scale))
 
     def make(folder: Path) -> None:
         picture = _make_picture(folder / "picture.jpg")
@@ -83,8 +90,7 @@ def one_clip(root: Path, *, size_bytes: int) -> DataSet:
     return _made(root, f"one-clip-{size_bytes // _MB}mb", make)
 
 
-def _made(root: Path, name: str, make: object) -> DataSet:
-    assert callable(make)
+def _made(root: Path, name: str, make: Callable[[Path], None]) -> DataSet:
     folder = root / name
     if not folder.exists():
         scratch = root / f".{name}"
@@ -101,12 +107,12 @@ def _clip_name(number: int) -> str:
     return f"ZFY0001_031415_{shot:%Y%m%d%H%M%S}.mp4"
 
 
-def _make_seed(path: Path) -> None:
+def _make_seed(path: Path, seconds: int) -> None:
     """Noise over a test picture: the encoder reaches the bit rate of a recorder."""
     _ffmpeg(
         "-f", "lavfi", "-i", "testsrc2=size=1920x1080:rate=30,noise=alls=20:allf=t",
         "-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000",
-        "-t", str(_SEED_SECONDS), "-c:v", "libx264", "-preset", "ultrafast", "-b:v", f"{_SEED_MBIT}M",
+        "-t", str(seconds), "-c:v", "libx264", "-preset", "ultrafast", "-b:v", f"{_SEED_MBIT}M",
         "-maxrate", f"{_SEED_MBIT}M", "-bufsize", f"{_SEED_MBIT}M", "-pix_fmt", "yuv420p",
         "-c:a", "aac", "-b:a", "96k", str(path),
     )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import statistics
 import subprocess
@@ -16,6 +17,7 @@ from scripts.bench_data import DataSet
 
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _KIB: Final = 1024
+_PR_SET_CHILD_SUBREAPER: Final = 36
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +105,20 @@ def run_measured(command: Sequence[str | Path], **options: object) -> Usage:
     if process.returncode != 0:
         raise subprocess.CalledProcessError(process.returncode, [str(part) for part in command])
     return Usage(cpu_s=used.ru_utime + used.ru_stime, children_cpu_s=0.0)
+
+
+def count_orphans() -> None:
+    """From now on the time of grandchildren whose parent has not waited for them counts as this process's children's:
+    they are handed to this process, which takes them in ``reap_orphans``."""
+    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "this process cannot become a reaper")
+
+
+def reap_orphans() -> None:
+    """Until there is no child left."""
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            os.wait()
 
 
 def drop_from_cache(paths: Iterable[Path]) -> None:

@@ -5,14 +5,15 @@ Every round begins with empty page cache and empty target and ends with the last
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Final
 
 from scripts.bench_data import DataSet
@@ -80,8 +81,11 @@ def limit(data: DataSet, scratch: Path) -> Round:
         scratch.mkdir(parents=True)
         prepare(data)
         begun = time.perf_counter()
-        used = run_measured(command, stdout=subprocess.DEVNULL, cwd=_ROOT)
-        return Round(seconds=time.perf_counter() - begun, processes={"limit": used})
+        with TemporaryFile() as spent:
+            used = run_measured(command, stdout=spent, cwd=_ROOT)
+            seconds = time.perf_counter() - begun
+            spent.seek(0)
+            return Round(seconds=seconds, processes={"limit": used}, facts=json.load(spent))
 
 
 def _rsync(data: DataSet, scratch: Path, *, tls: bool) -> Round:

@@ -48,14 +48,18 @@ class Table:
 
 @dataclass(slots=True)
 class Report:
-    """Everything one run of the bench found."""
+    """Everything one run of the bench found. ``scale`` of the data that the bars are about was used."""
 
+    scale: float = 1.0
     contenders: dict[str, Sequence[Contender]] = field(default_factory=dict)
     tables: list[Table] = field(default_factory=list)
     bars: list[Bar] = field(default_factory=list)
 
-    def add_race(self, data: DataSet, contenders: Sequence[Contender]) -> None:
-        """Times side by side, then who used how much."""
+    def add_table(self, table: Table) -> None:
+        self.tables.append(table)
+
+    def add_race(self, data: DataSet, contenders: Sequence[Contender], *, processes: bool = True) -> None:
+        """Times side by side; then, with ``processes``, who used how much."""
         self.contenders[data.name] = contenders
         megabytes = data.size_bytes / 1e6
         self.tables.append(
@@ -74,7 +78,8 @@ class Report:
                 ],
             )
         )
-        self.tables.append(_processes(data, contenders))
+        if processes:
+            self.tables.append(_processes(data, contenders))
 
     def add_bar(self, bar: Bar) -> None:
         self.bars.append(bar)
@@ -83,8 +88,9 @@ class Report:
     def _all_tables(self) -> Sequence[Table]:
         if not self.bars:
             return self.tables
-        verdicts = Table(title="Bars", head=("what", "found", "bar", ""), rows=[bar.row for bar in self.bars])
-        return [*self.tables, verdicts]
+        title = "Bars" if self.scale == 1.0 else f"Bars, on {self.scale:g} of the data they are about"
+        verdicts = Table(title=title, head=("what", "found", "bar", ""), rows=[bar.row for bar in self.bars])
+        return [verdicts, *self.tables]
 
     def text(self) -> str:
         """For a terminal."""
@@ -97,6 +103,7 @@ class Report:
     def to_json(self) -> Mapping[str, object]:
         return {
             "machine": machine(),
+            "scale": self.scale,
             "contenders": {
                 name: [asdict(one) for one in contenders] for name, contenders in self.contenders.items()
             },

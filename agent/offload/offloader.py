@@ -14,6 +14,7 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from datetime import datetime
 from typing import Final
 
 from agent.core.offload import (
@@ -197,18 +198,21 @@ class Offloader:
         with contextlib.closing(begun.partial):
             asyncio.run_coroutine_threadsafe(self._offer_early(begun, offered), loop).result()
             read = begun.read
-            copied = self._read_rest(begun, offered)
+            copied, finished_at = self._read_rest(begun, offered)
         return Finished(
             row=row,
             name=read.name,
             copied=copied,
             started_at=read.read_started_at,
-            finished_at=self._tools.clock(),
+            finished_at=finished_at,
             attempts=read.attempts,
             resumed=read.resumed,
         )
 
-    def _read_rest(self, begun: Begun, offered: Sequence[GrowingFile]) -> Copied:
+    def _read_rest(self, begun: Begun, offered: Sequence[GrowingFile]) -> tuple[Copied, datetime]:
+        """Also when the recorder gave the last byte, which is before the re-read has ended."""
+        finished_at: list[datetime] = []
+
         def written(bytes_read: int) -> None:
             self._progress.note(begun.row.id, bytes_read, self._tools.clock())
             for growing in offered:
@@ -218,15 +222,18 @@ class Offloader:
             self._journal.note_durable_bytes(begun.row.key, durable_bytes, prefix)
             self._forgive(begun.row.key, durable_bytes)
 
-        return read_single(
+        copied = read_single(
             begun,
             self._volume,
             self._journal,
             stop=self._stop,
-            observer=ReadObserver(written=written, durable=durable),
+            observer=ReadObserver(
+                written=written, durable=durable, whole=lambda: finished_at.append(self._tools.clock())
+            ),
             re_reader=self._threads.re_readers,
             now=self._tools.clock,
         )
+        return copied, finished_at[-1]
 
     def _forgive(self, key: FileKey, durable_bytes: int) -> None:
         """Only attempts that bring no further bytes count as failures."""

@@ -93,10 +93,12 @@ class Prefix:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadObserver:
-    """Who is told of progress, on the reading thread: bytes written, and bytes durable with their digest."""
+    """Who is told of progress, on the reading thread: bytes written; bytes durable, with their digest; and, once, that
+    the recorder has given its last byte."""
 
     written: Callable[[int], None]
     durable: Callable[[int, Digest], None]
+    whole: Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -281,6 +283,8 @@ class _Copy:
             source.verify_unchanged()
             self.read_as = source.opened_as
         self._require_whole()
+        if self._observer is not None:
+            self._observer.whole()
 
     def _take(self, buffer: memoryview, count: int) -> None:
         if self.size_bytes + count > self._key.size_bytes:

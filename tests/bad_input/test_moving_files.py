@@ -58,7 +58,7 @@ def read(clip: Path, re_reader: ThreadPoolExecutor, after_first_piece: Callable[
             prefix=Prefix.empty(),
             buffer=block_buffer(),
             stop=threading.Event(),
-            observer=ReadObserver(written=written, durable=lambda *_: None),
+            observer=ReadObserver(written=written, durable=lambda *_: None, whole=lambda: None),
             re_reader=re_reader,
         )
     finally:
