@@ -13,11 +13,13 @@ import ssl
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from collector.audit import DirectoryObjects
 from collector.broker.access import BrokerAccess
 from collector.broker.bus import MqttBus
 from collector.broker.mosquitto import ManagedMosquitto
@@ -26,6 +28,7 @@ from collector.catalogue import Catalogue, LoggedStatement
 from collector.config import CollectorConfig
 from collector.conserving import Conservation
 from collector.core.attempts import Attempts
+from collector.core.findings import KINDS
 from collector.dispatch import Dispatcher
 from collector.errors import CollectorError
 from collector.files import PosixFiles
@@ -47,9 +50,11 @@ from collector.keeping.hold import Restoration
 from collector.keys import CollectorKeys
 from collector.listings import ListingBlobs
 from collector.log.tile_files import WriterLease
+from collector.mending import Mender
 from collector.objects.directory import DirectoryObjectStore
 from collector.receipts import Receipts
 from collector.registers import Registers
+from collector.scrubbing import Scrub
 from collector.sequencer import Sequencer
 from collector.staged import StagedUpload
 from collector.staging import Staging
@@ -61,6 +66,7 @@ from protocol.limits import MAX_MESSAGE_BYTES
 
 logger = logging.getLogger(__name__)
 
+_DAY_S: Final = 86_400.0
 _EXPIRY_PERIOD_S: Final = 600.0
 _VITAL: Final = frozenset({"log", "storage"})
 
@@ -134,6 +140,13 @@ class Collector:
             announce=self.dispatcher.announce,
         )
         self.conservation = Conservation(self.catalogue)
+        self.scrub = Scrub(
+            objects=DirectoryObjects(files, config.objects_dir),
+            catalogue=self.catalogue,
+            mender=Mender(objects=self.objects, catalogue=self.catalogue, voice=voice),
+            cursor=config.scrub_cursor_path,
+            period_s=config.scrub_days * _DAY_S,
+        )
         hooks = _UploadHooks()
         hooks.storer = self.storer
         self.uploads = UploadService(self.staging, hooks, now=clock)
@@ -148,15 +161,26 @@ class Collector:
         self.conservation.committed()
 
     def _measure(self) -> None:
+        scrub = self.scrub.counts
         gauges: Mapping[str, tuple[str, Callable[[], float]]] = {
             "zhilu_log_entries": ("Entries in the log", lambda: self.log.checkpoint.size),
             "zhilu_staged_uploads": ("Uploads not yet stored", lambda: len(self.staging.all())),
             "zhilu_storing_backlog": ("Blobs to be stored or looked for", lambda: self.storer.backlog),
             "zhilu_broker_connected": ("1 while connected to the broker", lambda: self.broker.connected),
             "zhilu_stations_online": ("Stations that say they are online", self._stations_online),
+            "zhilu_scrub_objects": ("Objects re-read since the start", lambda: scrub.objects),
+            "zhilu_scrub_bytes": ("Bytes re-read since the start", lambda: scrub.size_bytes),
+            "zhilu_scrub_damaged": ("Missing or altered objects met since the start", lambda: scrub.damaged),
+            "zhilu_scrub_rounds": ("Times everything was re-read since the start", lambda: scrub.rounds),
         }
         for name, (title, read) in gauges.items():
             Gauge(name, title, registry=self.metrics).set_function(read)
+        findings = Gauge("zhilu_findings_open", "Open findings", ("code",), registry=self.metrics)
+        for code in KINDS:
+            findings.labels(code).set_function(partial(self._open_findings, code))
+
+    def _open_findings(self, code: str) -> float:
+        return self.conservation.open_findings.get(code, 0)
 
     def _stations_online(self) -> float:
         statuses = self.dispatcher.stations.values()
@@ -221,6 +245,7 @@ class Collector:
                 group.create_task(self.broker_access.run(), name="broker-access"),
                 group.create_task(self._expire_uploads(), name="upload-expiry"),
                 group.create_task(self.conservation.run(), name="conservation"),
+                group.create_task(self.scrub.run(), name="scrub"),
             ]
             stack.push_async_callback(_cancel, tasks)
             await self._listen(stack)  # finds the uploads of an earlier run, which the storer begins with

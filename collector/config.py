@@ -17,7 +17,9 @@ from protocol.ids import parse_name
 CONFIG_NAME: Final = "collector.toml"
 
 _KEYS: Final = frozenset({"name", "agencies", "host", "names", "http_port", "mqtt_port"})
+_OPTIONAL_KEYS: Final = frozenset({"scrub_days"})
 _MAX_CONFIG_BYTES: Final = 65_536
+_MAX_SCRUB_DAYS: Final = 3_650
 
 
 class ConfigError(CollectorError):
@@ -29,7 +31,7 @@ class ConfigError(CollectorError):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CollectorConfig:
     """Settings as the file gives them. ``names`` are the host names and addresses stations may use, the first one
-    is put into enrolment codes; ``host`` is the address to listen on."""
+    is put into enrolment codes; ``host`` is the address to listen on; within ``scrub_days`` every object is re-read."""
 
     data_dir: Path
     name: str
@@ -38,6 +40,7 @@ class CollectorConfig:
     names: tuple[str, ...]
     http_port: int
     mqtt_port: int
+    scrub_days: int = 30
 
     def __post_init__(self) -> None:
         if not self.agencies or not self.names:
@@ -53,6 +56,8 @@ class CollectorConfig:
         for port in (self.http_port, self.mqtt_port):
             if not 0 < port < 65_536:
                 raise ConfigError(f"{port} is not a TCP port")
+        if not 1 <= self.scrub_days <= _MAX_SCRUB_DAYS:
+            raise ConfigError(f"scrub_days is 1 to {_MAX_SCRUB_DAYS}, not {self.scrub_days}")
 
     @classmethod
     def load(cls, data_dir: Path) -> Self:
@@ -70,8 +75,9 @@ class CollectorConfig:
 
     @classmethod
     def _from_toml(cls, data_dir: Path, values: Mapping[str, object]) -> Self:
-        if set(values) != _KEYS:
+        if set(values) - _OPTIONAL_KEYS != _KEYS:
             raise ConfigError(f"{CONFIG_NAME} must have exactly the keys {', '.join(sorted(_KEYS))}")
+        scrub_days = {"scrub_days": _integer(values, "scrub_days")} if "scrub_days" in values else {}
         return cls(
             data_dir=data_dir,
             name=_text(values, "name"),
@@ -80,6 +86,7 @@ class CollectorConfig:
             names=_texts(values, "names"),
             http_port=_integer(values, "http_port"),
             mqtt_port=_integer(values, "mqtt_port"),
+            **scrub_days,
         )
 
     def store(self) -> None:
@@ -92,6 +99,7 @@ class CollectorConfig:
             f"names = {_quote_all(self.names)}",
             f"http_port = {self.http_port}",
             f"mqtt_port = {self.mqtt_port}",
+            f"scrub_days = {self.scrub_days}",
         ]
         write_durable(self.path, ("\n".join(lines) + "\n").encode(), mode=PUBLIC_MODE)
 
@@ -134,6 +142,10 @@ class CollectorConfig:
     @property
     def registers_path(self) -> Path:
         return self.data_dir / "registers.sqlite"
+
+    @property
+    def scrub_cursor_path(self) -> Path:
+        return self.data_dir / "scrub.json"
 
     @property
     def keys_dir(self) -> Path:

@@ -11,6 +11,7 @@ import asyncio
 import logging
 import threading
 import time
+from collections.abc import Mapping
 from typing import Final
 
 from collector.catalogue import MAX_PAGE, Catalogue
@@ -37,6 +38,8 @@ class Conservation:
         self._bell = asyncio.Event()
         self._stopping = threading.Event()
         self._seen: dict[About, tuple[int, float, float]] = {}
+        self.open_findings: Mapping[str, int] = {}
+        """By code, as of the last time something was computed."""
 
     def committed(self) -> None:
         """The log has grown."""
@@ -75,6 +78,7 @@ class Conservation:
             while self._catalogue.read_listing(breath.take):
                 breath.take()
             self._reconcile(breath)
+            self.open_findings = self._catalogue.open_findings()
         except _StoppingError:
             return
 

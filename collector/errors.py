@@ -93,3 +93,8 @@ def storage_errors(doing: str) -> Iterator[None]:
         if error.errno in _FULL:
             raise StorageFullError(f"no space left while {doing}") from error
         raise StorageError(f"storage failed while {doing}") from error
+
+
+def is_lost_sector(error: CollectorError) -> bool:
+    """Whether the disk said that it cannot read what it holds."""
+    return isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EIO

@@ -17,7 +17,9 @@ from typing import Final
 
 from collector.awaiting_promise import AwaitingPromise, Key
 from collector.catalogue import Catalogue, LoggedStatement, Promise
-from collector.errors import CollectorError
+from collector.core.findings import OBJECT_MISSING
+from collector.errors import CollectorError, ObjectCorruptError
+from collector.mending import Mender
 from collector.objects import CLASS_OF, Adoption, ObjectStore, Place
 from collector.staged import StagedUpload
 from collector.staging import Staging
@@ -86,6 +88,7 @@ class Storer:
         self._queued: set[Key] = set()
         self._running: dict[Key, bool] = {}
         self._uploads = AwaitingPromise(staging)
+        self._mender = Mender(objects=objects, catalogue=catalogue, voice=voice)
 
     @property
     def backlog(self) -> int:
@@ -183,23 +186,26 @@ class Storer:
             small = [want for want in wanted if want.size_bytes <= _SMALL_BYTES]
             large = [[want] for want in wanted if want.size_bytes > _SMALL_BYTES]
             await asyncio.gather(*(self._keep(group, failed) for group in ([small] if small else []) + large))
-            if unasked := [key for key in keys if key not in awaiting and key in self._uploads]:
+            if unasked := set(self._uploads.places(keys)) - {want.place for want in wanted}:
                 await self._mend(unasked, failed)
-            await self._give_up_staging(keys)
+            await self._give_up_staging([key for key in keys if key not in failed])
         except Exception as error:
             _report(error, keys)
             failed.update(keys)
         return failed
 
-    async def _mend(self, keys: Sequence[Key], failed: set[Key]) -> None:
-        """What was stored, said so, and is gone from the store comes back with bytes that somebody still has. The scrub
-        is who finds it whole again and says so in the log."""
+    async def _mend(self, places: Collection[Place], failed: set[Key]) -> None:
+        """Bytes that nobody asked for may be what an object that was stored has lost. Where nothing was stored, they
+        wait for their promise."""
+        keys = {(agency, digest) for agency, _, digest in places}
         kept = _wanted(await asyncio.to_thread(self._catalogue.promises_kept_all, keys))
-        sizes = await self._objects.sizes([want.place for want in kept])
-        gone = [want for want, size in zip(kept, sizes, strict=True) if size is None]
+        again = [want for want in kept if want.place in places]
+        sizes = await self._objects.sizes([want.place for want in again])
+        for want, size in zip(again, sizes, strict=True):
+            if size is None:
+                await self._mender.report(want.place, OBJECT_MISSING)
         async with self._large:
-            for want in await self._make_objects(gone, failed):
-                logger.warning("storing.mended digest=%s", want.key[1])
+            await self._make_objects(again, failed)
 
     async def _keep(self, wanted: Sequence[_Wanted], failed: set[Key]) -> None:
         try:
@@ -220,19 +226,29 @@ class Storer:
                 todo.append(want)
             elif await self._is_whole(want, failed):
                 held.append(want)
+            elif want.key not in failed:
+                todo.append(want)
         while todo:
             adopted, todo = await self._adopt(todo, failed)
             held += adopted
+        await self._mender.made_whole([want.place for want in held])
         return held
 
     async def _is_whole(self, want: _Wanted, failed: set[Key]) -> bool:
+        """False also for a damaged object, which is set aside if its bytes are here once more."""
         try:
-            await self._objects.confirm(*want.place)
+            damage = await self._mender.judge(want.place)
+            if damage is None:
+                return True
+            if self._uploads.find(want.key, want.size_bytes) is None:
+                await self._mender.report(want.place, damage)
+                failed.add(want.key)
+            else:
+                await self._mender.set_aside(want.place)
         except CollectorError as error:
             _report(error, [want.key])
             failed.add(want.key)
-            return False
-        return True
+        return False
 
     async def _adopt(
         self, wanted: Sequence[_Wanted], failed: set[Key]
@@ -258,6 +274,9 @@ class Storer:
                 adopted.append(want)
             elif isinstance(outcome, DigestMismatchError):
                 await self._give_up_upload(upload_id, outcome)
+                again.append(want)
+            elif isinstance(outcome, ObjectCorruptError):  # what lies there under its name is not it
+                await self._mender.set_aside(want.place)
                 again.append(want)
             else:
                 _report(outcome, [want.key])

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
 from collector.errors import ObjectMissingError, storage_errors
-from collector.files import BLOCK_BYTES, Files
+from collector.files import BLOCK_BYTES, Block, Files
 from collector.objects import ObjectClass
 from collector.objects.directory import object_path
 from protocol.digest import Digest
@@ -46,14 +46,18 @@ class AuditedObjects(Protocol):
     def blocks(self, name: ObjectName) -> Iterator[bytes]:
         """An object of any size, block by block. Not compared with its name."""
 
-    def rehash(self, name: ObjectName) -> tuple[Digest, int]:
-        """Digest and size of what the device holds."""
+    def rehash(self, name: ObjectName, passed: Callable[[int], None] = ...) -> tuple[Digest, int]:
+        """Digest and size of what the device holds. ``passed`` is told the length of each block."""
 
     def size_bytes(self, name: ObjectName) -> int:
         """The length of an object."""
 
     def is_read_only(self, name: ObjectName) -> bool:
         """Whether the object has the mode it was stored with."""
+
+
+def _unheard(_size_bytes: int) -> None:
+    """Nobody counts."""
 
 
 class DirectoryObjects:
@@ -92,10 +96,15 @@ class DirectoryObjects:
             offset_bytes += len(block)
             yield block
 
-    def rehash(self, name: ObjectName) -> tuple[Digest, int]:
+    def rehash(self, name: ObjectName, passed: Callable[[int], None] = _unheard) -> tuple[Digest, int]:
         hasher = hashlib.sha256()
+
+        def take(block: Block) -> None:
+            hasher.update(block)
+            passed(len(block))
+
         with _object_errors(name):
-            size_bytes = self._files.reread(self._path(name), hasher.update)
+            size_bytes = self._files.reread(self._path(name), take)
         return Digest.sha256(hasher.hexdigest()), size_bytes
 
     def size_bytes(self, name: ObjectName) -> int:

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Engine, select, update
 from collector.catalogue import tables
 from collector.catalogue.accounting import AccountingQueries
 from collector.catalogue.clips import ClipQueries
+from collector.catalogue.damage import DamageQueries
 from collector.catalogue.errors import CatalogueGapError
 from collector.catalogue.execution import execute
 from collector.catalogue.findings import FindingQueries
@@ -31,7 +32,7 @@ def _go_on() -> None:
     """No pause."""
 
 
-class Catalogue(PromiseQueries, ClipQueries, AccountingQueries, TrailQueries, FindingQueries):
+class Catalogue(PromiseQueries, ClipQueries, AccountingQueries, TrailQueries, FindingQueries, DamageQueries):
     """The catalogue (目录): a projection of the log. It may be deleted at any time; ``apply`` of the whole log to an
     empty one, and then ``catch_up``, gives the same content. Methods block; use them from worker threads.
 

@@ -116,5 +116,9 @@ class ObjectStore(Protocol):
         """As ``verify``, and durable with its name on return. An object that is there may owe its name to an attempt
         that failed, or to a process that was killed, before the name was durable."""
 
+    async def set_aside(self, agency: str, cls: ObjectClass, digest: Digest) -> None:
+        """Takes away the name of an object that is not what it was and keeps its bytes for whoever looks into it;
+        durable on return. Raises ObjectMissingError. For ``collector.mending`` alone."""
+
     def iterate(self, agency: str, cls: ObjectClass) -> AsyncIterator[Digest]:
         """Digests of all objects of an agency's class, in ascending order."""

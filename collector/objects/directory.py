@@ -96,6 +96,9 @@ class DirectoryObjectStore:
     async def confirm(self, agency: str, cls: ObjectClass, digest: Digest) -> ObjectStat:
         return ObjectStat(size_bytes=await asyncio.to_thread(self._folder.confirm, (agency, cls, digest)))
 
+    async def set_aside(self, agency: str, cls: ObjectClass, digest: Digest) -> None:
+        await asyncio.to_thread(self._folder.set_aside, (agency, cls, digest))
+
     async def iterate(self, agency: str, cls: ObjectClass) -> AsyncIterator[Digest]:
         found = self._folder.names(agency, cls)
         while (digest := await asyncio.to_thread(next, found, None)) is not None:

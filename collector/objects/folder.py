@@ -35,6 +35,8 @@ from protocol.ids import parse_agency
 
 INCOMING: Final = ".incoming"  # no agency's name begins with a dot
 
+DAMAGED: Final = ".damaged"
+
 MAX_OBJECT_READ_BYTES: Final = 1 << 20
 """A small object read at once: far above the largest statement."""
 
@@ -130,6 +132,21 @@ class ObjectFolder:
             self._make_folder(path.parent)
             self._files.sync_folder(path.parent)
         return size
+
+    def set_aside(self, place: Place) -> None:
+        """Move the file to the damaged ones, under a name of its own."""
+        agency, cls, digest = place
+        path, folder = self.path(place), self.root / DAMAGED
+        with storage_errors("setting a damaged object aside"):
+            self._make_folder(folder)
+            try:
+                self._files.replace(
+                    path, folder / f"{agency}.{cls.value}.{digest.hex}.{secrets.token_hex(4)}"
+                )
+            except FileNotFoundError as error:
+                raise ObjectMissingError(f"no object {digest}") from error
+            self._files.sync_folder(folder)
+            self._files.sync_folder(path.parent)
 
     def size(self, place: Place) -> int:
         """The length of an object. Raises ObjectMissingError."""

@@ -102,6 +102,17 @@ async def test_a_staged_file_is_adopted_and_its_name_left_to_its_owner(world: Wo
     assert await world.store.read("hz", ORIGINALS, DIGEST) == DATA
 
 
+async def test_a_damaged_object_makes_room_and_its_right_bytes_can_be_stored_again(world: World) -> None:
+    await world.store.adopt(world.stage(DATA), "hz", ORIGINALS, DIGEST, len(DATA))
+    world.damage(DIGEST, b"rotten")
+    await world.store.set_aside("hz", ORIGINALS, DIGEST)
+    assert not await world.store.exists("hz", ORIGINALS, DIGEST)
+    with pytest.raises(ObjectMissingError):
+        await world.store.set_aside("hz", ORIGINALS, DIGEST)
+    await world.store.adopt(world.stage(DATA, "again"), "hz", ORIGINALS, DIGEST, len(DATA))
+    assert await world.store.read("hz", ORIGINALS, DIGEST) == DATA
+
+
 async def test_the_empty_object_is_an_object(world: World) -> None:
     await world.store.adopt(world.stage(b""), "hz", ORIGINALS, Digest.of(b""), 0)
     assert await world.store.read("hz", ORIGINALS, Digest.of(b"")) == b""

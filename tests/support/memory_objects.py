@@ -122,6 +122,10 @@ class MemoryObjectStore:
     async def confirm(self, agency: str, cls: ObjectClass, digest: Digest) -> ObjectStat:
         return await self.verify(agency, cls, digest)
 
+    async def set_aside(self, agency: str, cls: ObjectClass, digest: Digest) -> None:
+        self._get(agency, cls, digest)
+        del self._objects[agency, cls, digest]
+
     async def iterate(self, agency: str, cls: ObjectClass) -> AsyncIterator[Digest]:
         parse_agency(agency)
         for owner, kind, digest in sorted(self._objects):
