@@ -1,4 +1,4 @@
-"""What every test is kept from leaving behind."""
+"""What every test is kept from leaving behind, and what none of them is judged by."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("zhilu", deadline=None)  # how busy the machine is says nothing about the code
+settings.load_profile("zhilu")
 
 
 @pytest.fixture(autouse=True)
