@@ -28,14 +28,25 @@ async def wait_for_room(wanted_bytes: int, tools: VisitTools, waiting: Callable[
 
 
 def _make_room(wanted_bytes: int, tools: VisitTools) -> bool:
-    settings, files = tools.settings, tools.journal.files
-    if files.free_bytes() - wanted_bytes < settings.evict_below_bytes:
-        evict(
-            tools.journal,
-            tools.clock(),
-            wanted_free_bytes=settings.evict_below_bytes + wanted_bytes + _EVICT_AHEAD_BYTES,
-            minimum_age=settings.evict_after,
-        )
-    return has_room(
-        free_bytes=files.free_bytes(), wanted_bytes=wanted_bytes, watermark_bytes=settings.watermark_bytes
+    """Evicts early what nobody needs. Only when reading would have to wait do renditions give way to originals."""
+    settings = tools.settings
+    if _is_short(settings.evict_below_bytes, wanted_bytes, tools):
+        _evict_to(settings.evict_below_bytes + wanted_bytes, tools, also_unrendered=False)
+    if _is_short(settings.watermark_bytes, wanted_bytes, tools):
+        _evict_to(settings.watermark_bytes + wanted_bytes, tools, also_unrendered=True)
+    return not _is_short(settings.watermark_bytes, wanted_bytes, tools)
+
+
+def _is_short(watermark_bytes: int, wanted_bytes: int, tools: VisitTools) -> bool:
+    free_bytes = tools.journal.files.free_bytes()
+    return not has_room(free_bytes=free_bytes, wanted_bytes=wanted_bytes, watermark_bytes=watermark_bytes)
+
+
+def _evict_to(free_bytes: int, tools: VisitTools, *, also_unrendered: bool) -> None:
+    evict(
+        tools.journal,
+        tools.clock(),
+        wanted_free_bytes=free_bytes + _EVICT_AHEAD_BYTES,
+        minimum_age=tools.settings.evict_after,
+        also_unrendered=also_unrendered,
     )

@@ -35,7 +35,7 @@ _EVICTABLE: Final = """
 SELECT b.purpose, b.digest, b.size_bytes, max(d.receipted_at) AS receipted_at
 FROM blobs AS b JOIN deliveries AS d USING (purpose, digest)
 WHERE b.evicted_at IS NULL AND b.purpose <> 'listing'
-  AND NOT EXISTS (SELECT 1 FROM media_jobs AS m WHERE m.digest = b.digest AND m.closed_at IS NULL)
+  AND (? OR NOT EXISTS (SELECT 1 FROM media_jobs AS m WHERE m.digest = b.digest AND m.closed_at IS NULL))
 GROUP BY b.purpose, b.digest
 HAVING count(*) = count(d.receipted_at) AND max(d.receipted_at) <= ?
 ORDER BY receipted_at LIMIT ?
@@ -174,9 +174,11 @@ class Deliveries(Database):
         """Replace the last checkpoint with one the caller has verified to extend it."""
         self.execute("INSERT OR REPLACE INTO last_checkpoint (only, note) VALUES (1, ?)", (note,))
 
-    def evictable(self, receipted_before: datetime, limit: int) -> list[SpooledBlob]:
-        """Blobs whose every delivery is receipted and that no media job needs, longest receipted first. Listings
-        are small and stay."""
+    def evictable(
+        self, receipted_before: datetime, limit: int, *, also_unrendered: bool = False
+    ) -> list[SpooledBlob]:
+        """Blobs whose every delivery is receipted, longest receipted first; those that a media job still needs only
+        if ``also_unrendered``. Listings are small and stay."""
         return [
             SpooledBlob(
                 purpose=Purpose(row["purpose"]),
@@ -184,7 +186,7 @@ class Deliveries(Database):
                 size_bytes=row["size_bytes"],
                 receipted_at=parse_time(row["receipted_at"]),
             )
-            for row in self.all(_EVICTABLE, (format_time(receipted_before), limit))
+            for row in self.all(_EVICTABLE, (also_unrendered, format_time(receipted_before), limit))
         ]
 
     def note_evicted(self, blob: SpooledBlob, now: datetime) -> bool:

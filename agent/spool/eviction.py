@@ -13,11 +13,19 @@ _LOG: Final = logging.getLogger(__name__)
 _AT_ONCE: Final = 256
 
 
-def evict(journal: Journal, now: datetime, *, wanted_free_bytes: int, minimum_age: timedelta) -> int:
+def evict(
+    journal: Journal,
+    now: datetime,
+    *,
+    wanted_free_bytes: int,
+    minimum_age: timedelta,
+    also_unrendered: bool = False,
+) -> int:
     """Take away blobs whose receipts are older than ``minimum_age``, longest receipted first, until so much is free
-    or nothing more may go. Returns the bytes freed. Blocks. Raises SpoolError, JournalError."""
+    or nothing more may go. Originals still waiting for their renditions go only if ``also_unrendered``: their media
+    jobs then end with ``original-missing``. Returns the bytes freed. Blocks. Raises SpoolError, JournalError."""
     freed_bytes = 0
-    candidates = journal.evictable(now - minimum_age, _AT_ONCE)
+    candidates = journal.evictable(now - minimum_age, _AT_ONCE, also_unrendered=also_unrendered)
     free_bytes = journal.files.free_bytes()
     for blob in plan_eviction(candidates, free_bytes=free_bytes, wanted_free_bytes=wanted_free_bytes):
         with journal.naming, journal.transaction():

@@ -217,4 +217,17 @@ def audit_site(site: Site, docked: Counter[tuple[str, str]]) -> Auditor:
         for statement, (agency, folder, digest) in auditor.promises().items()
         if folder == PURPOSES["original"]
     )
+    audit_by_command(config.data_dir)
     return auditor
+
+
+def audit_by_command(folder: Path) -> None:
+    """The product's own audit finds nothing either, and a catalogue made anew is the one it has."""
+    for words in (["audit"], ["rebuild", "--compare"]):
+        done = subprocess.run(
+            [BIN / "zhilu-collector", *words, "--data", folder, "--json"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"{' '.join(words)}: {done.stdout}{done.stderr}"

@@ -6,6 +6,7 @@ import asyncio
 import errno
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -378,6 +379,23 @@ async def test_a_full_spool_makes_the_recorder_wait_and_loses_nothing(tmp_path: 
         await tile.reached(RESTING)
     assert tile.state is BayState.DELIVERING
     assert originals(journal, spool) == FILES
+    journal.close()
+
+
+async def test_what_waits_for_renditions_alone_gives_way_to_what_is_on_a_recorder(tmp_path: Path) -> None:
+    spool = LossySpool(capacity_bytes=8 * MIB)
+    journal = Journal(tmp_path / "journal.db", spool)
+    settings = replace(FAST, watermark_bytes=MIB, evict_below_bytes=MIB, evict_after=timedelta())
+    tools = make_tools(journal, settings=settings)
+    await run_visit(MemoryVolume(FILES), tools)
+    for delivery in journal.open_deliveries(10):
+        journal.settle_receipt(delivery.statement, b"receipt", b"note", tools.clock())
+    newer = {CLIP: CLIP_BYTES[::-1]}
+    tile = await run_visit(MemoryVolume(newer, bay="bay-2"), tools)
+    assert tile.state is BayState.DELIVERING
+    assert spool.blob(Purpose.ORIGINAL, Digest.of(newer[CLIP])) == newer[CLIP]
+    assert spool.blob(Purpose.ORIGINAL, Digest.of(CLIP_BYTES)) is None
+    assert len(journal.open_media_jobs(10)) == 3, "their end is stated by the media desk"
     journal.close()
 
 

@@ -367,6 +367,9 @@ def test_only_receipted_originals_nobody_needs_are_evicted(bench: Bench) -> None
     assert bench.spool.has(Purpose.ORIGINAL, Digest.of(b"no receipt yet"))
     assert evict(bench.reopen(), LATER, wanted_free_bytes=2**50, minimum_age=hour) == 0
     assert bench.journal.accounting(VISIT.visit).stored == 2, "eviction forgets no fact"
+    unrendered = evict(bench.journal, LATER, wanted_free_bytes=2**50, minimum_age=hour, also_unrendered=True)
+    assert unrendered == len(b"media wants it")
+    assert bench.spool.has(Purpose.ORIGINAL, Digest.of(b"no receipt yet"))
 
 
 def test_a_row_whose_commit_was_wrongly_reported_as_failed_keeps_its_one_manifest(bench: Bench) -> None:
