@@ -11,10 +11,11 @@ import secrets
 import ssl
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from agent.broker.bus import MqttBus
 from agent.broker.port import Presence
+from agent.clock import utc_now
 from agent.config import AgentConfig
 from agent.doorbells import Doorbells
 from agent.keys.enrolment import Enrolment
@@ -25,10 +26,10 @@ from agent.media.render import FfmpegRenderer
 from agent.media_desk import MediaDesk
 from agent.offload.settings import ReleaseTools, VisitSettings, VisitTools
 from agent.offload.testimony import Testimony
+from agent.reporter import Reporter
 from agent.signer import StationSigner
 from agent.spool.directory import DirectorySpool
 from agent.spool.journal import Journal
-from agent.status import Reporter
 from agent.uplink.collector_http import CollectorClient
 from agent.uplink.service import Uplink, UplinkSettings
 from agent.visits import Visits
@@ -38,11 +39,6 @@ from protocol.topics import Channel, Topic
 
 Show = Callable[[Sequence[str]], None]
 """Gets the console's lines whenever one of them changes."""
-
-
-def utc_now() -> datetime:
-    """The station's only clock."""
-    return datetime.now(UTC)
 
 
 class Station:

@@ -12,11 +12,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point. Says what is missing when only the bare package is installed."""
     options = _parser().parse_args(arguments)
     try:
-        from agent.commands import execute
+        from agent.commands import execute, find
+
+        command = find(options.command)
     except ModuleNotFoundError as error:
         print(f"zhilu-agent needs {error.name}: pip install 'zhilu[agent]'", file=sys.stderr)
         return 1
-    return execute(options)
+    return execute(command, options)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -12,10 +12,10 @@ import contextlib
 import ssl
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from agent.clock import utc_now
 from agent.config import AgentConfig
 from agent.doorbells import Doorbells
 from agent.keys.enrolment import Enrolment
@@ -147,13 +147,7 @@ def _uplink(enrolment: Enrolment, journal: Journal, collector: CollectorClient, 
         collector_key=enrolment.collector_public_key,
         evidence=work / "contradictions",
     )
-    return Uplink(
-        settings, journal=journal, collector=collector, broker=None, bells=Doorbells(), now=_utc_now
-    )
-
-
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
+    return Uplink(settings, journal=journal, collector=collector, broker=None, bells=Doorbells(), now=utc_now)
 
 
 class _Mission:

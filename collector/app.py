@@ -12,7 +12,7 @@ import logging
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from typing import Final
 
@@ -25,6 +25,7 @@ from collector.broker.bus import MqttBus
 from collector.broker.mosquitto import ManagedMosquitto
 from collector.broker.mosquitto_config import MosquittoSettings
 from collector.catalogue import Catalogue, LoggedStatement
+from collector.clock import utc_now
 from collector.config import CollectorConfig
 from collector.conserving import Conservation
 from collector.core.attempts import Attempts
@@ -69,11 +70,6 @@ logger = logging.getLogger(__name__)
 _DAY_S: Final = 86_400.0
 _EXPIRY_PERIOD_S: Final = 600.0
 _VITAL: Final = frozenset({"log", "storage"})
-
-
-def utc_now() -> datetime:
-    """The collector's only clock."""
-    return datetime.now(UTC)
 
 
 class _UploadHooks:

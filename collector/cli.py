@@ -15,11 +15,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point. Says what is missing when only the bare package is installed."""
     options = _parser().parse_args(arguments)
     try:
-        from collector.commands import execute
+        from collector.commands import execute, find
+
+        command = find(options.command)
     except ModuleNotFoundError as error:
         print(f"zhilu-collector needs {error.name}: pip install 'zhilu[collector]'", file=sys.stderr)
         return 1
-    return execute(options)
+    return execute(command, options)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -10,35 +10,41 @@ import argparse
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
+from pkgutil import resolve_name
 from typing import Final
 
-from agent.commands.enrolling import enroll
 from agent.commands.output import print_failure, speak_anywhere
-from agent.commands.receipts import receipts
-from agent.commands.rescuing import rescue
-from agent.commands.serving import checkpoint, serve, status
 from agent.enrol_errors import EnrolError
 from agent.errors import AgentError
 from agent.logs import log_to_stderr
 from protocol.errors import ProtocolError
 
-COMMANDS: Final[Mapping[str, Callable[[argparse.Namespace], int]]] = {
-    "enroll": enroll,
-    "receipts": receipts,
-    "run": serve,
-    "status": status,
-    "checkpoint": checkpoint,
-    "rescue": rescue,
+Command = Callable[[argparse.Namespace], int]
+
+COMMANDS: Final[Mapping[str, str]] = {
+    "enroll": "enrolling:enroll",
+    "receipts": "receipts:receipts",
+    "run": "serving:serve",
+    "status": "showing:status",
+    "checkpoint": "witnessing:checkpoint",
+    "rescue": "rescuing:rescue",
 }
+"""Module and function, imported only when asked for: who looks at the status does not wait for the whole station."""
 
 
-def execute(options: argparse.Namespace) -> int:
+def find(name: str) -> Command:
+    """The function of a subcommand. Raises ModuleNotFoundError where only the bare package is installed."""
+    found: Command = resolve_name(f"{__name__}.{COMMANDS[name]}")
+    return found
+
+
+def execute(command: Command, options: argparse.Namespace) -> int:
     """Run one subcommand; returns the exit code. What it writes is for its own user alone."""
     os.umask(0o077)
     speak_anywhere()
     log_to_stderr(logging.WARNING)
     try:
-        return COMMANDS[options.command](options)
+        return command(options)
     except EnrolError as error:
         return print_failure(options, error.code, f"{error}\n{error.advice}")
     except (AgentError, ProtocolError) as error:

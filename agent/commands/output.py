@@ -8,10 +8,9 @@ import json
 import os
 import shutil
 import sys
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Final
-
-from agent.status import fit
 
 FAILED: Final = 1
 
@@ -65,3 +64,14 @@ class Console:
             sys.stdout.write("".join(line + "\n" for line in fresh))
         sys.stdout.flush()
         self._drawn = tuple(lines)
+
+
+def fit(line: str, columns: int) -> str:
+    """As much of a line as fits a terminal; wide characters take two columns. A line that wrapped could not be
+    redrawn in place."""
+    used = 0
+    for place, character in enumerate(line):
+        used += 2 if unicodedata.east_asian_width(character) in "WF" else 1
+        if used > columns:
+            return line[:place]
+    return line

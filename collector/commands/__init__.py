@@ -10,41 +10,45 @@ import argparse
 import logging
 import os
 from collections.abc import Callable, Mapping
+from pkgutil import resolve_name
 from typing import Final
 
-from collector.commands.access import enrolment_code, token
-from collector.commands.auditing import audit_collector
-from collector.commands.founding import init
-from collector.commands.importing import import_footage
-from collector.commands.keeping import backup, rebuild, restore, resume
 from collector.commands.output import print_failure, speak_anywhere
-from collector.commands.serving import serve
 from collector.errors import CollectorError
 from collector.logs import log_to_stderr
 from protocol.errors import ProtocolError
 
-COMMANDS: Final[Mapping[str, Callable[[argparse.Namespace], int]]] = {
-    "init": init,
-    "run": serve,
-    "enrolment-code": enrolment_code,
-    "token": token,
-    "audit": audit_collector,
-    "rebuild": rebuild,
-    "backup": backup,
-    "restore": restore,
-    "resume": resume,
-    "import": import_footage,
+Command = Callable[[argparse.Namespace], int]
+
+COMMANDS: Final[Mapping[str, str]] = {
+    "init": "founding:init",
+    "run": "serving:serve",
+    "enrolment-code": "access:enrolment_code",
+    "token": "access:token",
+    "audit": "auditing:audit_collector",
+    "rebuild": "keeping:rebuild",
+    "backup": "keeping:backup",
+    "restore": "keeping:restore",
+    "resume": "keeping:resume",
+    "import": "importing:import_footage",
 }
+"""Module and function, imported only when asked for: who wants a token does not wait for the whole collector."""
 
 
-def execute(options: argparse.Namespace) -> int:
+def find(name: str) -> Command:
+    """The function of a subcommand. Raises ModuleNotFoundError where only the bare package is installed."""
+    found: Command = resolve_name(f"{__name__}.{COMMANDS[name]}")
+    return found
+
+
+def execute(command: Command, options: argparse.Namespace) -> int:
     """Run one subcommand; returns the exit code. What it writes is for its own user alone."""
     os.umask(0o077)
     speak_anywhere()
     log_to_stderr(logging.INFO)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     try:
-        return COMMANDS[options.command](options)
+        return command(options)
     except (CollectorError, ProtocolError) as error:
         return print_failure(options, error.code, str(error))
     except OSError as error:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
-from collector.app import utc_now
+from collector.clock import utc_now
 from collector.commands.output import print_failure, print_result
 from collector.config import CollectorConfig
 from collector.core.access import Scope

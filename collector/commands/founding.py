@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 
-from collector.app import utc_now
 from collector.ca_files import default_names
+from collector.clock import utc_now
 from collector.commands.output import print_result
 from collector.config import CollectorConfig
 from collector.founding import found

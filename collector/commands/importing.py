@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from collector.app import utc_now
+from collector.clock import utc_now
 from collector.commands.output import FAILED, ProgressLine, print_failure, print_result
 from collector.config import CollectorConfig
 from collector.importing.client import connected

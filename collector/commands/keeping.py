@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from collector.app import utc_now
+from collector.clock import utc_now
 from collector.commands.output import FAILED, ProgressLine, print_result
 from collector.config import CollectorConfig
 from collector.keeping import rebuilding, restoring

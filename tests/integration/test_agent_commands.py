@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from agent.app import utc_now
+from agent.clock import utc_now
 from agent.enrol_errors import CodeInvalidError
 from agent.lease import StationLease
 from protocol.times import format_time

@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from collector.app import utc_now
 from collector.cli import main
+from collector.clock import utc_now
 from collector.config import CollectorConfig
 from collector.core.access import Scope
 from collector.errors import StorageError

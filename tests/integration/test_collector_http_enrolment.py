@@ -165,4 +165,9 @@ async def test_an_enrolment_that_could_not_be_logged_is_repeated(world: World) -
         world.files.plan(0)
         failed = await enrol(site, request)
         assert (failed.status, failed.problem["retryable"]) == (503, True)
-        assert (await enrol(site, request)).status == 200
+        async with asyncio.timeout(
+            60
+        ):  # the log is given little time here: a busy machine may need another try
+            while (again := await enrol(site, request)).status == 503:
+                assert again.problem["retryable"]
+        assert again.status == 200

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from agent.broker.port import Presence
-from agent.status import Reporter, load_status
+from agent.reporter import Reporter
+from agent.status import load_status
 from agent.uplink.state import UplinkState
 from agent.visits import Visits
 from protocol.topics import Channel, Topic
@@ -134,7 +135,7 @@ async def test_a_broker_that_does_not_acknowledge_does_not_hold_up_the_file(benc
 async def test_a_journal_that_cannot_be_read_is_logged_once_and_reporting_goes_on(
     bench: MediaBench, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level(logging.WARNING, "agent.status"):
+    with caplog.at_level(logging.WARNING, "agent.reporter"):
         async with reporting(bench) as task:
             await until(lambda: load_status(bench.folder / "status.json"))
             change(bench, "ALTER TABLE media_jobs RENAME TO gone")

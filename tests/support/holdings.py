@@ -11,8 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from collector.app import utc_now
 from collector.catalogue import Catalogue
+from collector.clock import utc_now
 from collector.config import CollectorConfig
 from collector.core.admission import Candidate, Known
 from collector.files import PosixFiles

@@ -138,8 +138,8 @@ def test_a_child_runs_until_it_is_stopped(sleeping: Path) -> None:
 @needs_setpriv
 def test_a_child_does_not_outlive_the_demo_even_when_that_is_killed(sleeping: Path) -> None:
     script = (
-        "import sys; from pathlib import Path; from scripts import demo_processes as d; d.BIN = Path(sys.argv[1]);"
-        " c = d.Child('sleeper', log=None); print(c._process.pid, flush=True); sys.stdin.read()"
+        "import os, sys; from pathlib import Path; from scripts import demo_processes as d; d.BIN = Path(sys.argv[1]);"
+        " c = d.Child('sleeper', log=None); os.write(1, b'%d\\n' % c._process.pid); sys.stdin.read()"
     )
     with subprocess.Popen(
         [sys.executable, "-c", script, sleeping],

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from agent.commands.output import fit
 from agent.core.bay import BayState, BayStatus, sentence_of
 from agent.spool.records import Backlog
-from agent.status import Snapshot, fit, format_lines, load_status, snapshot
+from agent.status import Snapshot, format_lines, load_status, snapshot
 from agent.uplink.state import UplinkState
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
