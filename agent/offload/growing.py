@@ -11,6 +11,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final, Protocol
 
+from agent.offload.reader import block_buffer
+from agent.offload.window import Window
 from protocol.digest import Digest
 
 EARLY_FROM_BYTES: Final = 8 * 1024 * 1024
@@ -21,7 +23,8 @@ class GrowingFile:
     """A file in the spool that is being written (正在采集的文件). Belongs to the event loop; the reader's thread
     reports through ``grow_from_thread`` and ``grow`` runs on the loop.
 
-    Publishing renames the file: a descriptor opened before stays good, ``path`` does not.
+    Publishing renames the file: a descriptor opened before stays good, ``path`` does not. ``window`` is where the
+    reader's last pieces are.
     """
 
     def __init__(self, path: Path, expected_bytes: int, available_bytes: int = 0) -> None:
@@ -30,6 +33,7 @@ class GrowingFile:
         self._available_bytes = available_bytes
         self._digest: Digest | None = None
         self._has_ended = False
+        self.window = Window(block_buffer)
         self._changed = asyncio.Event()
         self._loop = asyncio.get_running_loop()
 

@@ -32,12 +32,13 @@ from agent.offload.batch import Batch, copy_batch, make_durable
 from agent.offload.errors import StationStorageError
 from agent.offload.growing import EARLY_FROM_BYTES, GrowingFile
 from agent.offload.progress import Progress
-from agent.offload.reader import Copied, ReadObserver
+from agent.offload.reader import Copied, ReadObserver, block_buffer
 from agent.offload.room import wait_for_room
 from agent.offload.settings import Threads, VisitTools
 from agent.offload.settler import Finished, Settler, Subject
 from agent.offload.single import Begun, begin_single, read_single
 from agent.offload.troubles import trouble_of
+from agent.offload.window import Window
 from agent.ports import RecorderVolume
 from agent.spool.records import FileKey, RowToRead
 from protocol.digest import Digest
@@ -226,6 +227,7 @@ class Offloader:
             begun,
             self._volume,
             self._journal,
+            slot=(offered[0].window if offered else Window(block_buffer)).slot,
             stop=self._stop,
             observer=ReadObserver(
                 written=written, durable=durable, whole=lambda: finished_at.append(self._tools.clock())

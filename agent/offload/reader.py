@@ -74,6 +74,10 @@ class Hash(Updated, Protocol):
     def copy(self) -> Hash: ...
 
 
+Slot = Callable[[int], memoryview]
+"""The buffer into which the bytes from an offset on are to be read. As ``block_buffer`` makes them, all of one size."""
+
+
 def block_buffer(size_bytes: int = BUFFER_BYTES) -> memoryview:
     """A buffer that direct I/O accepts: whole pages. Reused for a whole read; freed with its last view."""
     return memoryview(mmap.mmap(-1, size_bytes))
@@ -161,7 +165,7 @@ def read_file(
     partial: PartialFile,
     *,
     prefix: Prefix,
-    buffer: memoryview,
+    slot: Slot,
     stop: threading.Event,
     observer: ReadObserver,
     re_reader: Executor,
@@ -175,7 +179,7 @@ def read_file(
     copy = _Copy(key, partial, prefix, observer)
     check = _TrailingCheck(partial, prefix.size_bytes, xxhash.xxh3_128(), block_buffer(), re_reader)
     try:
-        copy.run(volume, buffer, stop, check.follow)
+        copy.run(volume, slot, stop, check.follow)
         copy.flush()
     except BaseException:
         check.abandon()
@@ -195,7 +199,7 @@ def copy_file(
 ) -> Copied:
     """As ``read_file`` for a small file, from its beginning, but leaves flushing and re-reading to the caller."""
     copy = _Copy(key, partial, Prefix.empty(), None)
-    copy.run(volume, buffer, stop, lambda _: None)
+    copy.run(volume, lambda _: buffer, stop, lambda _: None)
     return Copied(
         digest=copy.digest,
         size_bytes=copy.size_bytes,
@@ -264,13 +268,14 @@ class _Copy:
     def run(
         self,
         volume: RecorderVolume,
-        buffer: memoryview,
+        slot: Slot,
         stop: threading.Event,
         flushed: Callable[[int], None],
     ) -> None:
         """From where the prefix ends to the end of the file, which is checked to be the listed one throughout."""
         with volume.open_file(self._key.path, offset_bytes=self.size_bytes) as source:
             _require_listed(source, self._key)
+            buffer = slot(self.size_bytes)
             while count := _fill(source, buffer):
                 if stop.is_set():
                     raise ReadStoppedError(f"stopped after {self.size_bytes} bytes")
@@ -280,6 +285,7 @@ class _Copy:
                     flushed(self.flushed_bytes)
                 if count < len(buffer):
                     break
+                buffer = slot(self.size_bytes)
             source.verify_unchanged()
             self.read_as = source.opened_as
         self._require_whole()

@@ -40,7 +40,8 @@ class GrowingSource:
 
     def open(self) -> OpenFile:
         """The file is opened under the name it has while it grows; publishing may rename it afterwards."""
-        return OpenFile(self._growing.path)
+        self._growing.window.widen()
+        return OpenFile(self._growing.path, self._growing.window.copy)
 
     async def wait_beyond(self, offset_bytes: int) -> int:
         available = await self._growing.wait_beyond(offset_bytes)

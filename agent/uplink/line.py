@@ -28,7 +28,8 @@ from agent.uplink.answers import MAX_PROBLEM_BYTES, Answer, Timeouts, problem_of
 from agent.uplink.errors import CollectorAnswerError, CollectorAwayError
 
 Pieces = Callable[[], Iterator[memoryview]]
-"""Makes the body, piece by piece; each piece is sent before the next is asked for. Runs in the line's thread."""
+"""Makes the body, piece by piece; each piece is sent before the next is asked for. Runs in the line's thread. An empty
+piece says that there is nothing at the moment; one comes within a second, so that a cancelled request ends soon."""
 
 PIECE_BYTES: Final = 256 * 1024
 """Handed to the system at once: it must leave within the stall limit, which a line of 10 KB/s still manages."""
@@ -115,6 +116,7 @@ class _Line:
     def _send_body(self, line: socket.socket, pieces: Pieces) -> None:
         line.settimeout(self._timeouts.stall_s)
         for piece in pieces():
+            self._require_wanted()
             for start in range(0, len(piece), PIECE_BYTES):
                 self._require_wanted()
                 line.sendall(piece[start : start + PIECE_BYTES])

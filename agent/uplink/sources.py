@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import mmap
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
@@ -34,11 +34,16 @@ class OpenSource(Protocol):
     def close(self) -> None: ...
 
 
-class OpenFile:
-    """One file, opened at its first read."""
+Recent = Callable[[int, memoryview], int]
+"""Puts bytes from an offset on into a buffer, if they are at hand in memory: how many, or 0."""
 
-    def __init__(self, path: Path) -> None:
+
+class OpenFile:
+    """One file, opened at its first read. What ``recent`` has is not read from it."""
+
+    def __init__(self, path: Path, recent: Recent | None = None) -> None:
         self._path = path
+        self._recent = recent
         self._file = -1
         self._buffer: memoryview | None = None
 
@@ -59,6 +64,8 @@ class OpenFile:
                 self._file = _open_direct(self._path)
             if self._buffer is None:
                 self._buffer = memoryview(mmap.mmap(-1, PIECE_BYTES))
+            if self._recent is not None and (count := self._recent(start, self._buffer[: end - start])):
+                return self._buffer[:count]
             got = os.preadv(self._file, [self._buffer], start - before)
         except OSError as error:
             raise SourceError(f"{self._path.name} cannot be read: {error.strerror}") from error

@@ -16,6 +16,7 @@ from typing import Final, Protocol
 from yarl import URL
 
 from agent.uplink.answers import Answer
+from agent.uplink.arriving import arriving_pieces
 from agent.uplink.collector_http import CollectorClient
 from agent.uplink.errors import (
     CollectorAnswerError,
@@ -56,13 +57,6 @@ _SMALL_PIECE_BYTES: Final = 256 * 1024
 
 _TELL_EVERY_BYTES: Final = 1024 * 1024
 """Progress is for people: waking the loop for each photograph would cost more than sending it."""
-
-GROWING_PART_BYTES: Final = 8 * 1024 * 1024
-"""Least part taken from a file still being read, so that a slow recorder does not cause thousands of requests. Later
-parts are as large as what went before them: each costs a connection."""
-
-MAX_GROWING_PART_BYTES: Final = 64 * 1024 * 1024
-"""Least part of the largest files: waiting for more would leave the line idle."""
 
 MAX_FRUITLESS_STEPS: Final = 6
 """Requests in a row without a new byte: conflict, question, conflict, question, … is not going anywhere."""
@@ -278,21 +272,20 @@ class _Run:
     def _told(self, start: int, end: int) -> Iterator[memoryview]:
         """The part's pieces, in the line's thread; progress is told on the loop."""
         told = start
-        for piece in self._reader.pieces(start, end):
+        for piece in arriving_pieces(self._source, self._reader, start, end, self._loop):
             yield piece
             start += len(piece)
-            if start - told >= _TELL_EVERY_BYTES or start == end:
+            if start - told >= _TELL_EVERY_BYTES or start == end or (told < start and not piece):
                 told = start
                 self._loop.call_soon_threadsafe(self._note_progress, start)
 
     async def _part_end(self, start: int) -> int:
+        """Of a file that is still growing the part may end where nothing is yet; it begins where something is."""
         size = self._source.size_bytes
-        least = max(GROWING_PART_BYTES, min(start, MAX_GROWING_PART_BYTES))
-        wanted = min(start + least, size)
-        available = min(await self._source.wait_beyond(wanted - 1), size)
+        available = await self._source.wait_beyond(start)
         if available <= start:
             raise SourceError(f"{self._source.name} ends at byte {available}, not at {size}")
-        return min(available, start + MAX_PART_BYTES)
+        return min(size, start + MAX_PART_BYTES)
 
     async def _small(self, size: int) -> AsyncGenerator[bytes]:
         """A small file's bytes. They are copies: a transport keeps a reference to what it could not send at once,

@@ -12,6 +12,7 @@ import pytest
 
 from agent.errors import AgentError
 from agent.offload.reader import BUFFER_BYTES, Copied, Prefix, ReadObserver, block_buffer, read_file
+from agent.offload.window import Window
 from agent.spool.directory import DirectorySpool
 from agent.spool.records import FileKey
 from agent.volumes.tree import TreeVolume
@@ -56,7 +57,7 @@ def read(clip: Path, re_reader: ThreadPoolExecutor, after_first_piece: Callable[
             key,
             partial,
             prefix=Prefix.empty(),
-            buffer=block_buffer(),
+            slot=Window(block_buffer).slot,
             stop=threading.Event(),
             observer=ReadObserver(written=written, durable=lambda *_: None, whole=lambda: None),
             re_reader=re_reader,

@@ -58,7 +58,6 @@ SCALE: Final[tuple[tuple[Any, str, int], ...]] = (
     (agent.offload.reader, "DURABLE_EVERY_BYTES", 16 * KIB),
     (agent.uplink.tus, "SMALL_BYTES", 16 * KIB),
     (agent.uplink.sources, "PIECE_BYTES", 8 * KIB),
-    (agent.uplink.tus, "GROWING_PART_BYTES", 16 * KIB),
     (agent.uplink.tus, "MAX_PART_BYTES", 48 * KIB),
 )
 """A shift's recordings at 1 to 256 and less: what decides a file's way through the programs stays reachable."""

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from agent.offload.growing import GrowingFile
+from agent.offload.reader import BUFFER_BYTES
 from agent.uplink.answers import Timeouts
 from agent.uplink.collector_http import CollectorClient
 from agent.uplink.early import GrowingSource
@@ -222,8 +223,7 @@ async def test_growing_file_goes_up_while_it_is_read(line: Line, tmp_path: Path)
     path.write_bytes(content[:9_000_000])
     growing = GrowingFile(path, len(content), available_bytes=9_000_000)
     uploading = asyncio.create_task(line.upload(GrowingSource(growing)))
-    while not line.progress or line.progress[-1] < 9_000_000:
-        await asyncio.sleep(0.01)
+    await sent(line, 9_000_000)
     with path.open("ab") as file:
         file.write(content[9_000_000:])
     growing.grow_from_thread(len(content))
@@ -231,6 +231,55 @@ async def test_growing_file_goes_up_while_it_is_read(line: Line, tmp_path: Path)
     path.rename(published)
     growing.end(Digest.of(content))
     assert (await uploading).held == Digest.of(content)
+
+
+async def sent(line: Line, at_least: int) -> None:
+    while not line.progress or line.progress[-1] < at_least:
+        await asyncio.sleep(0.01)
+
+
+async def test_growing_file_needs_one_connection_for_its_bytes(line: Line, tmp_path: Path) -> None:
+    content = os.urandom(20_000_000)
+    path = tmp_path / "partial"
+    path.write_bytes(content[:9_000_000])
+    growing = GrowingFile(path, len(content), available_bytes=9_000_000)
+    uploading = asyncio.create_task(line.upload(GrowingSource(growing)))
+    await sent(line, 9_000_000)
+    before = line.proxy.connections
+    for size in (9_000_001, 15_000_000, len(content)):
+        path.write_bytes(content[:size])
+        growing.grow_from_thread(size)
+        await sent(line, size)
+    growing.end(Digest.of(content))
+    assert (await uploading).held == Digest.of(content)
+    assert line.proxy.connections == before
+
+
+async def test_bytes_still_in_memory_are_not_read_from_the_disk(line: Line, tmp_path: Path) -> None:
+    content = os.urandom(20_000_000)
+    path = tmp_path / "partial"
+    path.write_bytes(content[:9_000_000])
+    growing = GrowingFile(path, len(content), available_bytes=9_000_000)
+    uploading = asyncio.create_task(line.upload(GrowingSource(growing)))
+    await sent(line, 9_000_000)
+    os.truncate(path, len(content))  # zeros, which is what the upload would find there
+    for start in range(9_000_000, len(content), BUFFER_BYTES):
+        piece = content[start : start + BUFFER_BYTES]
+        growing.window.slot(start)[: len(piece)] = piece
+    growing.grow_from_thread(len(content))
+    growing.end(Digest.of(content))
+    assert (await uploading).held == Digest.of(content)
+
+
+async def test_upload_of_a_file_that_stopped_growing_can_be_ended(line: Line, tmp_path: Path) -> None:
+    path = tmp_path / "partial"
+    path.write_bytes(bytes(9_000_000))
+    growing = GrowingFile(path, 20_000_000, available_bytes=9_000_000)
+    uploading = asyncio.create_task(line.upload(GrowingSource(growing)))
+    await sent(line, 9_000_000)
+    uploading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await uploading
 
 
 async def test_upload_of_a_read_that_fails_ends_and_keeps_its_address(line: Line, tmp_path: Path) -> None:
