@@ -145,6 +145,8 @@ def _open_direct(path: Path, flags: int, mode: int) -> int:
     except OSError as error:
         if error.errno != errno.EINVAL:
             raise
+    if mode == _READ_ONLY:  # the first try may have made it; now not even its owner may open it for writing
+        path.unlink(missing_ok=True)
     return os.open(path, flags | os.O_CLOEXEC, mode)
 
 
