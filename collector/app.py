@@ -32,9 +32,11 @@ from collector.core.attempts import Attempts
 from collector.core.findings import KINDS
 from collector.dispatch import Dispatcher
 from collector.errors import CollectorError
+from collector.explaining import Explanations
 from collector.files import PosixFiles
 from collector.founding import open_log
 from collector.http.enrolment import EnrolmentHandlers, add_enrolment_routes
+from collector.http.explanations import ExplanationHandlers, add_explanation_routes
 from collector.http.footage import FootageHandlers, add_footage_routes
 from collector.http.guessing import slowing
 from collector.http.identity import identifying, principal_of, uploader_of
@@ -208,6 +210,12 @@ class Collector:
                 collector_public_key=public_key,
                 mqtt=MqttAddress(host=config.names[0], port=config.mqtt_port),
                 clock=clock,
+            ),
+        )
+        add_explanation_routes(
+            app,
+            ExplanationHandlers(
+                explanations=Explanations(catalogue=self.catalogue, voice=voice), authenticate=principal_of
             ),
         )
         add_query_routes(app, QueryHandlers(catalogue=self.catalogue, authenticate=principal_of))

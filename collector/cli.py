@@ -50,9 +50,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     code.add_argument("--valid-hours", type=_count, default=24)
 
-    token = _command(commands, "token", "token for people and systems that read; shown once / 生成访问令牌")
+    token = _command(commands, "token", "token for people and systems; shown once / 生成访问令牌")
     token.add_argument("--name", required=True, help="who holds it; appears in the chain of custody")
-    token.add_argument("--scope", action="append", required=True, choices=["clips:read", "footage:read"])
+    token.add_argument(
+        "--scope", action="append", required=True, choices=["clips:read", "footage:read", "findings:explain"]
+    )
     token.add_argument("--agency", action="append", help="agencies it may read; default: all")
     token.add_argument("--valid-days", type=_count, default=30)
 
@@ -65,6 +67,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     audit.add_argument(
         "--log-key", help="the log's vkey, or a file holding it; default: the one beside the log"
+    )
+
+    explain = _command(commands, "explain", "answer for a finding; the collector runs / 说明发现的原因")
+    explain.add_argument("finding", help="id of the finding, sha256:… as the audit names it / 发现编号")
+    explain.add_argument("--reason", required=True, help="one line, kept in the log for ever / 原因")
+    explain.add_argument("--by", required=True, help="who answers for it / 说明人")
+    explain.add_argument(
+        "--withdraw", action="store_true", help="withdraw the explanation that stands / 撤回说明"
     )
 
     rebuild = _command(commands, "rebuild", "remake the catalogue from log and objects / 重建目录")

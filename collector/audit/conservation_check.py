@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
 from collector.audit.report import Tally
 from collector.catalogue import Catalogue, FindingFilter, FindingState, RecordedFinding
-from collector.core.findings import KINDS, Severity
+from collector.core.explanations import EXPLAINED
+from collector.core.findings import KINDS, ClosedBy, Severity
 from collector.database.errors import DatabaseError
 from collector.progress import Progress
 from protocol.digest import Digest
@@ -97,25 +98,39 @@ def _differences(claimed: Iterator[_Line], made: Iterator[_Line]) -> Iterator[tu
 
 
 def report_findings(fresh: Catalogue, tally: Tally, progress: Progress) -> None:
-    """Everything still open, after all listings were read. Notes are told as notes."""
+    """Everything still open, after all listings were read. Notes are told as notes, and so is what somebody answers
+    for: it is known, and nobody's failure any more."""
     fresh.catch_up()
     _, files = fresh.listed_files()
     tally.count(things=files)
-    after, count = None, 0
-    while True:
-        page = fresh.findings(FindingFilter(is_open=True), limit=_PAGE, after=after)
-        for finding in page.findings:
-            count += 1
+    count = 0
+    for page in _pages(fresh, FindingFilter(is_open=True)):
+        for finding in page:
             tell = tally.note if finding.severity is Severity.NOTE else tally.problem
             tell(finding.code, _place(finding), _detail(finding))
+        count += len(page)
         progress("发现 open findings", count, None)
-        if (after := page.next_after) is None:
-            return
+    for page in _pages(fresh, FindingFilter(is_open=False, closed_by=ClosedBy.EXPLANATION)):
+        for finding in page:
+            tally.note(EXPLAINED, _place(finding), f"{finding.code}: {_explanation(finding)}")
+
+
+def _pages(fresh: Catalogue, wanted: FindingFilter) -> Iterator[Sequence[RecordedFinding]]:
+    page = fresh.findings(wanted, limit=_PAGE)
+    yield page.findings
+    while page.next_after is not None:
+        page = fresh.findings(wanted, limit=_PAGE, after=page.next_after)
+        yield page.findings
 
 
 def _place(finding: RecordedFinding) -> str:
     parts = [finding.agency, finding.station, finding.recorder, finding.visit, finding.path]
     return " ".join(part for part in parts if part) + f" [{finding.id}]"
+
+
+def _explanation(finding: RecordedFinding) -> str:
+    said = finding.explanation
+    return "" if said is None else f"说明 entry {said.index}, {said.actor}: {said.reason}"
 
 
 def _detail(finding: RecordedFinding) -> str:

@@ -14,6 +14,7 @@ from collector.catalogue.clips import ClipQueries
 from collector.catalogue.damage import DamageQueries
 from collector.catalogue.errors import CatalogueGapError
 from collector.catalogue.execution import execute
+from collector.catalogue.explanations import ExplanationQueries
 from collector.catalogue.findings import FindingQueries
 from collector.catalogue.listings import ListingReader, ListingStep
 from collector.catalogue.projector import LoggedStatement, plan_changes
@@ -32,7 +33,15 @@ def _go_on() -> None:
     """No pause."""
 
 
-class Catalogue(PromiseQueries, ClipQueries, AccountingQueries, TrailQueries, FindingQueries, DamageQueries):
+class Catalogue(
+    PromiseQueries,
+    ClipQueries,
+    AccountingQueries,
+    TrailQueries,
+    FindingQueries,
+    ExplanationQueries,
+    DamageQueries,
+):
     """The catalogue (目录): a projection of the log. It may be deleted at any time; ``apply`` of the whole log to an
     empty one, and then ``catch_up``, gives the same content. Methods block; use them from worker threads.
 

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import heapq
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 from typing import Final
 
-from sqlalchemy import Connection, Row, Select, func, literal, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Row, ScalarSelect, Select, func, literal, select, tuple_
 
 from collector.catalogue import tables
 from collector.catalogue.conservation_tables import findings, log_clock, unreconciled
 from collector.catalogue.cursor import FindingPosition
-from collector.catalogue.inventory_facts import time_at
+from collector.catalogue.explanations import read_words
 from collector.catalogue.reader import Reader, check_limit
+from collector.core.explanations import Word, standing
 from collector.core.findings import ClosedBy, Severity
 from collector.database.columns import DigestColumn
 from protocol.canonical import canonical
@@ -26,7 +27,7 @@ from protocol.digest import Digest
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedFinding:
     """A finding as the catalogue keeps it. ``opened_at`` and ``closed_at`` are the collector's time at these places of
-    the log, to the minute."""
+    the log, to the minute. ``explanation`` is the one that stands, also where evidence came first."""
 
     id: Digest
     code: str
@@ -46,11 +47,13 @@ class RecordedFinding:
     closed_index: int | None
     closed_at: datetime | None
     closed_by: ClosedBy | None
+    explanation: Word | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FindingFilter:
-    """Which findings. ``agencies`` None means all; times are those of opening, ``opened_from`` inclusive."""
+    """Which findings. ``agencies`` None means all; times are those of opening, ``opened_from`` inclusive. No
+    index leads to ``closed_by``: it is for whoever reads all that are closed."""
 
     agencies: frozenset[str] | None = None
     station: str | None = None
@@ -58,6 +61,7 @@ class FindingFilter:
     visit: str | None = None
     code: str | None = None
     is_open: bool | None = None
+    closed_by: ClosedBy | None = None
     opened_from: datetime | None = None
     opened_before: datetime | None = None
 
@@ -96,17 +100,17 @@ class FindingQueries(Reader):
                 for agency in _agencies(connection, wanted.agencies)
             ]
             rows = list(islice(heapq.merge(*pages, key=_place, reverse=True), limit + 1))
-            found = tuple(_finding(connection, row) for row in rows[:limit])
+            found = tuple(_findings(connection, rows[:limit]))
         last = found[-1] if len(rows) > limit else None
         return FindingPage(findings=found, next_after=None if last is None else (last.opened_index, last.id))
 
     def finding(self, finding: Digest, agencies: frozenset[str] | None = None) -> RecordedFinding | None:
         """One finding by its id; None also where it belongs to none of ``agencies``."""
         with self._reading() as connection:
-            row = connection.execute(select(findings).where(findings.c.id == finding)).one_or_none()
+            row = connection.execute(_FINDINGS.where(findings.c.id == finding)).one_or_none()
             if row is None or not (agencies is None or row.agency in agencies):
                 return None
-            return _finding(connection, row)
+            return next(_findings(connection, [row]))
 
     def open_findings(self) -> dict[str, int]:
         """How many are open, by code."""
@@ -178,16 +182,30 @@ def _bounds(connection: Connection, wanted: FindingFilter) -> _Bounds:
 _BEYOND: Final = 2**53
 
 
+def _time_at(index: ColumnElement[int]) -> ScalarSelect[datetime]:
+    """The collector's time at a place of the log; null before its first word."""
+    query = select(log_clock.c.at).where(log_clock.c.log_index <= index)
+    return query.order_by(log_clock.c.log_index.desc()).limit(1).scalar_subquery()
+
+
+_FINDINGS: Final = select(
+    findings,
+    _time_at(findings.c.opened_index).label("opened_at"),
+    _time_at(findings.c.closed_index).label("closed_at"),
+)
+
+
 def _query(
     agency: str, wanted: FindingFilter, bounds: _Bounds, *, limit: int, after: FindingPosition | None
 ) -> Select[*tuple[object, ...]]:
-    query = select(findings).where(findings.c.agency == agency)
+    query = _FINDINGS.where(findings.c.agency == agency)
     for column, value in (
         (findings.c.station, wanted.station),
         (findings.c.recorder, wanted.recorder),
         (findings.c.visit, wanted.visit),
         (findings.c.code, wanted.code),
         (findings.c.is_open, wanted.is_open),
+        (findings.c.closed_by, wanted.closed_by),
     ):
         if value is not None:
             query = query.where(column == value)
@@ -206,7 +224,16 @@ def _place(row: Row[*tuple[object, ...]]) -> tuple[int, str]:
     return row.opened_index, row.id.hex
 
 
-def _finding(connection: Connection, row: Row[*tuple[object, ...]]) -> RecordedFinding:
+def _findings(connection: Connection, rows: Sequence[Row[*tuple[object, ...]]]) -> Iterator[RecordedFinding]:
+    """With what was said of each, asked for once an agency."""
+    said: dict[Digest, list[Word]] = {}
+    for agency in {row.agency for row in rows}:
+        said |= read_words(connection, agency, [row.id for row in rows if row.agency == agency])
+    for row in rows:
+        yield _finding(row, standing(said.get(row.id, ())))
+
+
+def _finding(row: Row[*tuple[object, ...]], explanation: Word | None) -> RecordedFinding:
     return RecordedFinding(
         id=row.id,
         code=row.code,
@@ -222,8 +249,9 @@ def _finding(connection: Connection, row: Row[*tuple[object, ...]]) -> RecordedF
         files=row.files,
         details=json.loads(row.details),
         opened_index=row.opened_index,
-        opened_at=time_at(connection, row.opened_index),
+        opened_at=row.opened_at,
         closed_index=row.closed_index,
-        closed_at=None if row.closed_index is None else time_at(connection, row.closed_index),
+        closed_at=row.closed_at,
         closed_by=None if row.closed_by is None else ClosedBy(row.closed_by),
+        explanation=explanation,
     )

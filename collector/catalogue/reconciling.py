@@ -6,25 +6,24 @@ The result is a function of log and objects: it does not depend on when, in whic
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
 
-from sqlalchemy import Connection, Engine, delete, func, select
+from sqlalchemy import Connection, Engine, delete, select
 
-from collector.catalogue import tables
 from collector.catalogue.conservation_tables import findings, unreconciled
 from collector.catalogue.evidence_of_files import file_findings
 from collector.catalogue.evidence_of_objects import object_findings
 from collector.catalogue.evidence_of_releases import release_findings
 from collector.catalogue.evidence_of_times import time_findings
+from collector.catalogue.explanations import read_words
 from collector.catalogue.inventory_facts import inventory_facts
 from collector.catalogue.unreconciled import About
+from collector.core.explanations import Word, standing
 from collector.core.findings import ClosedBy, Finding
 from collector.database.engine import insert_new, reading, writing
 from protocol.canonical import canonical
 from protocol.digest import Digest
 
 Row = dict[str, object]
-_CHUNK: Final = 500
 
 
 class Reconciler:
@@ -59,33 +58,17 @@ def _compute(connection: Connection, agency: str, subject: Digest) -> Iterator[F
     facts = inventory_facts(connection, agency, subject)
     for source in (file_findings, release_findings, time_findings):
         found += source(connection, facts)
-    explained = _explanations(connection, agency, [finding.id for finding in found])
+    words = read_words(connection, agency, [finding.id for finding in found])
     for finding in found:
-        closed = finding.close(_after(explained.get(finding.id), finding), ClosedBy.EXPLANATION)
+        explanation = standing(words.get(finding.id, ()))
+        closed = finding.close(_after(explanation, finding), ClosedBy.EXPLANATION)
         if closed.ever_opened:
             yield closed
 
 
-def _after(index: int | None, finding: Finding) -> int | None:
+def _after(explanation: Word | None, finding: Finding) -> int | None:
     """An explanation of what was not yet evident explains it from its beginning on."""
-    return None if index is None else max(index, finding.opened_index + 1)
-
-
-def _explanations(connection: Connection, agency: str, ids: list[Digest]) -> dict[Digest, int]:
-    custody = tables.custody
-    found: dict[Digest, int] = {}
-    for start in range(0, len(ids), _CHUNK):
-        query = (
-            select(custody.c.item, func.min(custody.c.log_index))
-            .where(
-                custody.c.agency == agency,
-                custody.c.item.in_(ids[start : start + _CHUNK]),
-                custody.c.event == "explained",
-            )
-            .group_by(custody.c.item)
-        )
-        found |= dict(connection.execute(query).all())
-    return found
+    return None if explanation is None else max(explanation.index, finding.opened_index + 1)
 
 
 def _row(about: Digest, finding: Finding) -> Row:

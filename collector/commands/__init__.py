@@ -26,6 +26,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "enrolment-code": "access:enrolment_code",
     "token": "access:token",
     "audit": "auditing:audit_collector",
+    "explain": "explaining:explain",
     "rebuild": "keeping:rebuild",
     "backup": "keeping:backup",
     "restore": "keeping:restore",

@@ -10,10 +10,11 @@ from protocol.ids import COLLECTOR
 
 
 class Scope(StrEnum):
-    """What a token may read (权限范围)."""
+    """What a token may do (权限范围)."""
 
     CLIPS = "clips:read"
     FOOTAGE = "footage:read"
+    EXPLAIN = "findings:explain"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +64,13 @@ def decide_viewing_footage(principal: Principal) -> Allow | Deny:
     if isinstance(principal, StationPrincipal):
         return Deny(code="not-allowed", message="A station's certificate does not open footage: use a token.")
     return _decide(principal, Scope.FOOTAGE)
+
+
+def decide_explaining_findings(principal: Principal) -> Allow | Deny:
+    """Answering for findings. A station's own word is in its statements; explanations are people's."""
+    if isinstance(principal, StationPrincipal):
+        return Deny(code="not-allowed", message="A station's certificate explains nothing: use a token.")
+    return _decide(principal, Scope.EXPLAIN)
 
 
 def may_hand_in(bearer: StationPrincipal, *, signer: str, agency: str) -> bool:

@@ -16,11 +16,10 @@ from typing import Final, Literal
 from aiohttp import web
 
 from collector.catalogue import Catalogue, KnownBytes
-from collector.catalogue.errors import ScopeMissingError
-from collector.core.access import Deny, Principal, TokenPrincipal, decide_viewing_footage
+from collector.core.access import TokenPrincipal, decide_viewing_footage
 from collector.core.byte_ranges import ByteRange, RangeUnsatisfiableError, decide_range
-from collector.errors import CollectorError, NotAllowedError
-from collector.http.identity import principal_of
+from collector.errors import CollectorError
+from collector.http.identity import allowed_holder, principal_of
 from collector.http.problems import problem_response
 from collector.objects import ObjectClass, ObjectStore
 from collector.voice import Voice
@@ -118,7 +117,8 @@ class FootageHandlers:
         return await self._serve(request, ObjectClass.RENDITIONS)
 
     async def _serve(self, request: web.Request, cls: ObjectClass) -> web.StreamResponse:
-        viewer, agencies = _viewer(principal_of(request))
+        principal = principal_of(request)
+        viewer, agencies = allowed_holder(principal, decide_viewing_footage(principal))
         digest = Digest.parse(request.match_info["digest"])
         footage = await self._find(agencies, cls, digest)
         size_bytes = (await self._objects.stat(footage.agency, cls, digest)).size_bytes
@@ -167,17 +167,6 @@ class FootageHandlers:
         if found is None:
             raise FootageUnknownError("no such original or rendition is known to you")
         return found
-
-
-def _viewer(principal: Principal) -> tuple[TokenPrincipal, frozenset[str] | None]:
-    """Who views, and the footage of which agencies (None: all). Raises ScopeMissingError, NotAllowedError."""
-    decision = decide_viewing_footage(principal)
-    if isinstance(decision, Deny):
-        missing = decision.code == ScopeMissingError.code
-        raise (ScopeMissingError if missing else NotAllowedError)(decision.message)
-    if not isinstance(principal, TokenPrincipal):
-        raise TypeError("only holders of tokens view footage")
-    return principal, decision.agencies
 
 
 def _has_it_already(request: web.Request, digest: Digest) -> bool:

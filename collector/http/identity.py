@@ -20,7 +20,8 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from collector.catalogue import Catalogue
-from collector.core.access import Principal, StationPrincipal, TokenPrincipal
+from collector.catalogue.errors import ScopeMissingError
+from collector.core.access import Allow, Deny, Principal, StationPrincipal, TokenPrincipal
 from collector.errors import NotAllowedError, NotAuthenticatedError
 from collector.http.uploads import Uploader
 from protocol.enrolment import certified_key
@@ -90,6 +91,18 @@ def principal_of(request: web.Request) -> Principal:
     if identity.principal is None:
         raise NotAuthenticatedError("a station's certificate or a valid token is needed")
     return identity.principal
+
+
+def allowed_holder(
+    principal: Principal, decision: Allow | Deny
+) -> tuple[TokenPrincipal, frozenset[str] | None]:
+    """Whoever holds the token, and for which agencies (None: all). Raises ScopeMissingError, NotAllowedError."""
+    if isinstance(decision, Deny):
+        missing = decision.code == ScopeMissingError.code
+        raise (ScopeMissingError if missing else NotAllowedError)(decision.message)
+    if not isinstance(principal, TokenPrincipal):
+        raise NotAllowedError("only holders of tokens do this")
+    return principal, decision.agencies
 
 
 def station_of(request: web.Request) -> StationPrincipal:

@@ -1,4 +1,5 @@
-"""The operations of the query API: what ``queries`` accepts and what the OpenAPI document says."""
+"""The operations of the query API and on findings: what ``queries`` and ``explanations`` accept and what the OpenAPI
+document says."""
 
 from __future__ import annotations
 
@@ -133,6 +134,28 @@ FINDING: Final = Operation(
     security=_READERS,
     parameters=(Parameter(name="finding", where="path", schema=DIGEST, description="Id of the finding."),),
 )
+_FINDING: Final = Parameter(name="finding", where="path", schema=DIGEST, description="Id of the finding.")
+_SAID: Final = {200: Content(struct=schemas.Explanation), 201: Content(struct=schemas.Explanation)}
+EXPLAIN: Final = Operation(
+    method="POST",
+    path="/api/v1/findings/{finding}/explanation",
+    id="explainFinding",
+    summary="Answer for a finding; 200 where the same stands already.",
+    body=Content(struct=schemas.Wish),
+    answers=_SAID,
+    security=("token",),
+    parameters=(_FINDING,),
+)
+WITHDRAW: Final = Operation(
+    method="POST",
+    path="/api/v1/findings/{finding}/explanation/withdrawal",
+    id="withdrawExplanation",
+    summary="Withdraw the explanation that stands; 200 where this was the last word already.",
+    body=Content(struct=schemas.Wish),
+    answers=_SAID,
+    security=("token",),
+    parameters=(_FINDING,),
+)
 OPENAPI: Final = Operation(
     method="GET",
     path="/api/v1/openapi.json",
@@ -150,5 +173,7 @@ QUERY_OPERATIONS: Final = (
     CUSTODY,
     FINDINGS,
     FINDING,
+    EXPLAIN,
+    WITHDRAW,
     OPENAPI,
 )

@@ -11,9 +11,11 @@ from msgspec import Meta, Struct
 
 from collector import catalogue
 from collector.core import findings
+from collector.core.explanations import EXPLAINED, Word
 from protocol.claims import Claim as ClaimedValue
 from protocol.claims import TimeClaim
 from protocol.digest import Digest
+from protocol.limits import MAX_TEXT_CHARS
 from protocol.times import format_time
 
 Time = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
@@ -279,10 +281,38 @@ class Sentence(Struct, frozen=True, kw_only=True):
         return cls(zh=sentence.zh, en=sentence.en)
 
 
+class Wish(Struct, frozen=True, kw_only=True):
+    """Why a finding is as it is, or why what was said of it no longer holds: one line."""
+
+    reason: Annotated[str, Meta(min_length=1, max_length=MAX_TEXT_CHARS)]
+
+
+class Explanation(Struct, frozen=True, kw_only=True):
+    """A custody event about a finding. ``actor`` is whom the token was issued to."""
+
+    event: Literal["explained", "explanation-withdrawn"]
+    statement: str
+    log_index: int
+    actor: str
+    reason: str
+    said_at: Time
+
+    @classmethod
+    def of(cls, word: Word) -> Explanation:
+        return cls(
+            event="explained" if word.event == EXPLAINED else "explanation-withdrawn",
+            statement=str(word.statement),
+            log_index=word.index,
+            actor=word.actor,
+            reason=word.reason,
+            said_at=format_time(word.said_at),
+        )
+
+
 class Finding(Struct, frozen=True, kw_only=True):
     """What the conservation of clips does not bear out. ``subject`` is the statement or object it is about; ``row``
     and ``name`` are the first of its ``files``, ``inventory`` the listing that ``row`` counts in. It is open until a
-    later entry of the log is evidence against it, or somebody signs an explanation."""
+    later entry of the log is evidence against it, or an ``explanation`` stands."""
 
     finding: str
     code: str
@@ -304,6 +334,7 @@ class Finding(Struct, frozen=True, kw_only=True):
     closed_index: int | None
     closed_at: Time | None
     closed_by: Literal["evidence", "explanation"] | None
+    explanation: Explanation | None
 
     @classmethod
     def of(cls, found: catalogue.RecordedFinding) -> Finding:
@@ -329,6 +360,7 @@ class Finding(Struct, frozen=True, kw_only=True):
             closed_index=found.closed_index,
             closed_at=_time(found.closed_at),
             closed_by=None if found.closed_by is None else found.closed_by.value,
+            explanation=None if found.explanation is None else Explanation.of(found.explanation),
         )
 
 

@@ -100,6 +100,14 @@ def find_token(connection: Connection, text: str, now: datetime) -> TokenPrincip
     return TokenPrincipal(token_id=token.id, name=token.name, agencies=token.agencies, scopes=token.scopes)
 
 
+def token_id_of(text: str) -> str:
+    """The id in a token's text, which is no secret. Raises RegisterError."""
+    form = _FORM.fullmatch(text)
+    if form is None:
+        raise RegisterError("this is not a token")
+    return form[1]
+
+
 def list_tokens(connection: Connection) -> list[Token]:
     """All tokens, the revoked too, oldest first."""
     tokens = tables.tokens

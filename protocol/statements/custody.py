@@ -12,12 +12,23 @@ from protocol.limits import MAX_TEXT_CHARS
 from protocol.statements.frame import Frame, Header, Subject
 
 EVENTS: Final = frozenset(
-    {"viewed", "unreadable", "refused", "restored", "imported", "damaged", "repaired", "explained"}
+    {
+        "viewed",
+        "unreadable",
+        "refused",
+        "restored",
+        "imported",
+        "damaged",
+        "repaired",
+        "explained",
+        "explanation-withdrawn",
+    }
 )
 """viewed: a person or system read an original or a rendition. unreadable: a listed file could not be read after
 bounded attempts. refused: an authenticated statement was not admitted. restored: the collector's log came back from
 a backup. imported: what the table of an import says of an original. damaged: a stored object was found missing or
-altered. repaired: it is whole again. explained: somebody answers for a finding."""
+altered. repaired: it is whole again. explained: somebody answers for a finding.
+explanation-withdrawn: what explained the finding no longer does."""
 
 _MAX_DETAILS: Final = 32
 

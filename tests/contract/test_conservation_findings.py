@@ -405,6 +405,31 @@ def test_a_signed_explanation_closes_a_finding(trail: Succession, tmp_path: Path
     assert by_id[other.id].closed_index is None
 
 
+def test_an_explanation_can_be_withdrawn_and_given_anew_and_nobody_replaces_it(
+    trail: Succession, tmp_path: Path
+) -> None:
+    trail.visit(file("a.mp4"))
+    trail.later()
+    trail.visit()
+    (gone,) = trail.findings(tmp_path)
+
+    def say(event: str, reason: str) -> RecordedFinding:
+        trail.say(event, gone.id, {"finding": str(gone.id), "reason": reason})
+        (found,) = trail.findings(tmp_path)
+        return found
+
+    first = say("explained", "card was replaced")
+    assert first.explanation is not None
+    assert (first.explanation.reason, first.explanation.actor) == ("card was replaced", "an auditor")
+    assert say("explained", "something else").explanation == first.explanation
+    assert say("explanation-withdrawn", "a mistake") == gone
+    again = say("explained", "seen on the video of the desk")
+    assert again.closed_by is ClosedBy.EXPLANATION
+    assert again.closed_index is not None
+    assert first.closed_index is not None
+    assert again.closed_index > first.closed_index
+
+
 def test_a_thousand_files_have_findings_of_their_own_and_the_rest_one(
     trail: Succession, tmp_path: Path
 ) -> None:

@@ -18,6 +18,7 @@ from collector.core.access import Principal, Scope, StationPrincipal, TokenPrinc
 from collector.errors import NotAuthenticatedError
 from collector.http.api_operations import API_OPERATIONS
 from collector.http.enrolment import EnrolmentHandlers, add_enrolment_routes
+from collector.http.explanations import ExplanationHandlers, add_explanation_routes
 from collector.http.footage import FootageHandlers, add_footage_routes
 from collector.http.log import LogHandlers, add_log_routes
 from collector.http.openapi import openapi_document
@@ -400,6 +401,7 @@ def test_the_routes_are_those_of_the_document(document: dict[str, Any]) -> None:
     app = web.Application()
     nothing = cast(Any, None)
     add_query_routes(app, QueryHandlers(catalogue=nothing, authenticate=authenticate))
+    add_explanation_routes(app, _empty(ExplanationHandlers))
     add_log_routes(app, LogHandlers(nothing, nothing))
     add_statement_routes(app, StatementHandlers(intake=nothing, receipts=nothing))
     add_tus_routes(app, UploadService(nothing, nothing, now=lambda: NOW))

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from collector.catalogue import Catalogue, FindingFilter, LoggedStatement, RecordedFinding
 from collector.core import findings as codes
-from collector.core.findings import Finding, Severity
-from protocol.statements import Statement
+from collector.core.findings import ClosedBy, Finding, Severity
+from protocol.statements import Custody, Statement
 from tests.support.catalogues import dump
 from tests.support.statements import Log, digest, id_of, unreadable
 from tests.support.succession import AGENCY, Succession, file
@@ -50,7 +50,8 @@ def _story() -> Succession:
         place="row 0",
         opened_index=0,
     )
-    story.say("explained", gone.id, {"finding": str(gone.id), "reason": "known"})
+    for event in ("explained", "explanation-withdrawn", "explained"):
+        story.say(event, gone.id, {"finding": str(gone.id), "reason": "known"})
     return story
 
 
@@ -81,6 +82,10 @@ def found_after(folder: Path, entries: Sequence[LoggedStatement]) -> list[Record
         return list(catalogue.findings(FindingFilter(), limit=500).findings)
     finally:
         catalogue.close()
+
+
+def event_of(logged: LoggedStatement) -> str | None:
+    return logged.statement.event if isinstance(logged.statement, Custody) else None
 
 
 def log_of(statements: Sequence[Statement]) -> Log:
@@ -130,7 +135,8 @@ def test_however_the_log_is_cut_and_whenever_it_is_followed_the_catalogue_is_the
     size=st.integers(min_value=1, max_value=len(POOL)),
 )
 def test_what_was_evident_then_is_in_what_is_evident_now(statements: list[Statement], size: int) -> None:
-    """A finding is not taken back, it is closed: what a shorter log showed, the longer one shows with its end."""
+    """A finding is not taken back, it is closed: what a shorter log showed, the longer one shows with its end. Only an
+    explanation can be withdrawn, and then what was closed by it is open, or closed by other words or evidence."""
     entries = log_of(statements).entries
     with tempfile.TemporaryDirectory() as folder:
         then = found_after(Path(folder), entries[:size])
@@ -140,5 +146,7 @@ def test_what_was_evident_then_is_in_what_is_evident_now(statements: list[Statem
         assert later.opened_index == finding.opened_index
         if finding.closed_index is None:
             assert later.closed_index is None or later.closed_index >= size
-        else:
+        elif finding.closed_by is ClosedBy.EVIDENCE:
             assert later.closed_index == finding.closed_index
+        elif later.closed_index != finding.closed_index:
+            assert "explanation-withdrawn" in {event_of(entry) for entry in entries[size:]}

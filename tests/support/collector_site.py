@@ -20,12 +20,15 @@ from yarl import URL
 from agent.keys.station_keys import StationKeys, tls_key_to_pem
 from collector.ca_files import TrustFolder
 from collector.core.access import Scope
+from collector.explaining import Explanations
 from collector.http.enrolment import EnrolmentHandlers, add_enrolment_routes
+from collector.http.explanations import ExplanationHandlers, add_explanation_routes
 from collector.http.footage import FootageHandlers, add_footage_routes
-from collector.http.identity import identifying
+from collector.http.identity import identifying, principal_of
 from collector.http.log import LogHandlers, add_log_routes
 from collector.http.operations import OperationsHandlers, add_operations_routes
 from collector.http.problems import problems_middleware
+from collector.http.queries import QueryHandlers, add_query_routes
 from collector.http.statements import StatementHandlers, add_statement_routes
 from collector.registers import Registers
 from protocol import ed25519
@@ -191,6 +194,9 @@ async def serving(world: World, *, max_wait_s: float = 30) -> AsyncIterator[Coll
             clock=clock,
         )
         add_enrolment_routes(app, enrolment)
+        add_query_routes(app, QueryHandlers(catalogue=lab.catalogue, authenticate=principal_of))
+        explanations = Explanations(catalogue=lab.catalogue, voice=lab.voice)
+        add_explanation_routes(app, ExplanationHandlers(explanations=explanations, authenticate=principal_of))
         operations = OperationsHandlers(
             registry=metrics,
             probe=lambda: {"log": lab.sequencer.works, "broker": False},
