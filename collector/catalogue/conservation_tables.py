@@ -152,5 +152,8 @@ findings: Final = Table(
     Index("ix_findings_about", "agency", "about"),
     Index("ix_findings_visit", "agency", "visit", "opened_index", "id"),
     Index("ix_findings_recorder", "agency", "recorder", "opened_index", "id"),
+    Index("ix_findings_station", "agency", "station", "opened_index", "id"),
+    Index("ix_findings_code", "agency", "code", "opened_index", "id"),
+    Index("ix_findings_open_code", "is_open", "code"),
 )
 """``about`` is the entry of ``unreconciled`` that a finding is computed with."""

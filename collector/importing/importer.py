@@ -2,7 +2,14 @@
 
 In parts of some thousand files: each file is read and hashed, what an earlier import brought is left alone, the rest
 is listed in a signed inventory, announced with signed manifests, uploaded, and waited for until its receipt
-verifies. It may be broken off anywhere and repeated. Nothing is guessed: a file without a row is imported without
+verifies. It may be broken off anywhere and repeated.
+
+Each file is read twice, and that is meant. Only its digest tells whether an earlier import brought it, and only a file
+whose digest is in an admitted manifest is sent: else a repeated import would send everything again, and a part's
+files would lie in staging, unpromised, until the last of them is hashed. A file that changes in between is refused
+by its digest and named.
+
+Nothing is guessed: a file without a row is imported without
 claims, and every row without a file, file without a row and cell that makes no sense is reported.
 """
 
