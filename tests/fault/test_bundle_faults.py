@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import Counter
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -23,17 +22,9 @@ from protocol.statements import Statement, sign_statement
 from protocol.upload import Creation, Purpose
 from protocol.verify import verify_receipt
 from tests.support.bundles import File, bundle_of
-from tests.support.collector_lab import (
-    INVENTORY,
-    INVENTORY_ID,
-    LOG_KEY,
-    Lab,
-    World,
-    found,
-    id_of,
-    running,
-)
+from tests.support.collector_lab import INVENTORY, INVENTORY_ID, LOG_KEY, Lab, id_of, running
 from tests.support.evidence import AGENCY, STATION, STATION_SEED, manifest
+from tests.support.fault_cases import cases
 
 STRIDE = int(os.environ.get("ZHILU_FAULT_STRIDE", "24"))
 """Every so many calls one is failed, alternately refused and performed; 1 tries them all."""
@@ -104,31 +95,13 @@ async def check(lab: Lab) -> None:
     assert [upload for upload in lab.staging.all() if upload.is_complete] == []
 
 
-async def new_world(folder: Path) -> World:
-    folder.mkdir()
-    world = World(folder=folder)
-    await found(world)
-    return world
-
-
-async def count_calls(folder: Path) -> int:
-    world = await new_world(folder)
-    async with running(world) as lab:
-        world.files.plan(None)
-        await deliver(lab)
-        await check(lab)
-    return len(world.files.calls)
-
-
-async def cases(folder: Path) -> AsyncIterator[tuple[int, bool, World]]:
-    """Which call fails, whether it is performed all the same, and a world to try it in."""
-    count = await count_calls(folder / "count")
-    for at in range(FIRST, count, STRIDE):
-        yield at, at // STRIDE % 2 == 1, await new_world(folder / str(at))
+async def everything(lab: Lab) -> None:
+    await deliver(lab)
+    await check(lab)
 
 
 async def test_a_failed_call_is_survived(tmp_path: Path) -> None:
-    async for at, performs, world in cases(tmp_path):
+    async for at, performs, world in cases(tmp_path, everything, first=FIRST, stride=STRIDE):
         async with running(world) as lab:
             world.files.plan(at, performs=performs)
             await deliver(lab)
@@ -137,7 +110,7 @@ async def test_a_failed_call_is_survived(tmp_path: Path) -> None:
 
 
 async def test_a_power_cut_is_survived(tmp_path: Path) -> None:
-    async for at, performs, world in cases(tmp_path):
+    async for at, performs, world in cases(tmp_path, everything, first=FIRST, stride=STRIDE):
         async with running(world, max_wait_s=0.2) as lab:
             world.files.plan(at, performs=performs, stays_dark=True)
             try:

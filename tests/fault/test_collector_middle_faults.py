@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import Counter
-from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,8 +29,9 @@ from protocol.statements import parse_statement, sign_statement, statement_id
 from protocol.upload import Purpose
 from protocol.verify import Promise, promised_blob, verify_receipt
 from tests.support.catalogues import dump
-from tests.support.collector_lab import LOG_KEY, Lab, World, found, running
+from tests.support.collector_lab import LOG_KEY, Lab, World, running
 from tests.support.evidence import AGENCY, STATION_SEED, inventory, manifest, rendition
+from tests.support.fault_cases import cases
 
 LISTING = b"".join(
     encode_listing(
@@ -107,23 +107,6 @@ async def deliver_all(lab: Lab) -> None:
             group.create_task(deliver(lab, delivery))
 
 
-async def new_world(folder: Path) -> World:
-    folder.mkdir()
-    world = World(folder=folder)
-    await found(world)
-    return world
-
-
-async def count_calls(folder: Path) -> int:
-    world = await new_world(folder)
-    async with running(world) as lab:
-        world.files.plan(None)
-        await deliver_all(lab)
-        await lab.idle()
-        await check(lab)
-    return len(world.files.calls)
-
-
 async def check(lab: Lab) -> None:
     """The pass mark: log, catalogue and receipts agree, each promise is kept once, nothing is left in staging."""
     world = lab.world
@@ -160,15 +143,14 @@ async def replayed(world: World, entries: list[LogEntry]) -> object:
     return await asyncio.to_thread(make)
 
 
-async def cases(folder: Path) -> AsyncIterator[tuple[int, bool, World]]:
-    """Which call fails, whether it is performed all the same, and a world to try it in."""
-    count = await count_calls(folder / "count")
-    for at in range(FIRST, count, STRIDE):
-        yield at, at // STRIDE % 2 == 1, await new_world(folder / str(at))
+async def everything(lab: Lab) -> None:
+    await deliver_all(lab)
+    await lab.idle()
+    await check(lab)
 
 
 async def test_a_failed_call_is_survived(tmp_path: Path) -> None:
-    async for at, performs, world in cases(tmp_path):
+    async for at, performs, world in cases(tmp_path, everything, first=FIRST, stride=STRIDE):
         async with running(world) as lab:
             world.files.plan(at, performs=performs)
             await deliver_all(lab)
@@ -180,7 +162,7 @@ async def test_a_failed_call_is_survived(tmp_path: Path) -> None:
 
 
 async def test_a_power_cut_is_survived(tmp_path: Path) -> None:
-    async for at, performs, world in cases(tmp_path):
+    async for at, performs, world in cases(tmp_path, everything, first=FIRST, stride=STRIDE):
         async with running(world, max_wait_s=0.2) as lab:
             world.files.plan(at, performs=performs, stays_dark=True)
             try:

@@ -7,7 +7,6 @@ errors of the side's tree may come out; anything else is a finding.
 
 from __future__ import annotations
 
-import json
 import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -39,30 +38,28 @@ from collector.staged import format_info, parse_info
 from firmware_profiles.errors import ProfileError
 from firmware_profiles.load import FILE_NAME, load_profile, load_registry
 from firmware_profiles.names import claims_from_label, claims_from_path
-from protocol import ed25519
-from protocol.admission import Admission, AdmissionResult, open_admission
-from protocol.bundle import BundleLayout, BundleParser, Member
+from protocol.admission import open_admission
+from protocol.bundle import BundleLayout, BundleParser
 from protocol.canonical import canonical, parse_json
 from protocol.checkpoint import open_checkpoint, parse_checkpoint_text
 from protocol.digest import Digest
 from protocol.dsse import ADMISSION_TYPE, Envelope
-from protocol.enrolment import EnrolmentRequest, EnrolmentResponse, MqttAddress
+from protocol.enrolment import EnrolmentRequest, EnrolmentResponse
 from protocol.enrolment_code import EnrolmentCode
-from protocol.enrolment_proof import enrolment_proof_json, verify_enrolment_proof
+from protocol.enrolment_proof import verify_enrolment_proof
 from protocol.entry import LogEntry
 from protocol.errors import ProtocolError
 from protocol.limits import MAX_MESSAGE_BYTES
-from protocol.listing import ListingRow, RowState, encode_listing, parse_listing
+from protocol.listing import encode_listing, parse_listing
 from protocol.media_types import media_type_of
 from protocol.note import VerifierKey, parse_note
 from protocol.receipt import Receipt
-from protocol.statements import encode, parse_statement, sign_statement
+from protocol.statements import encode, parse_statement
 from protocol.tiles import parse_bundle, parse_tile_path
 from protocol.times import format_time, parse_time
 from protocol.tlog_proof import parse_tlog_proof
 from protocol.topics import Topic
 from protocol.upload import (
-    Purpose,
     decide_creation,
     decide_part,
     format_metadata,
@@ -71,15 +68,11 @@ from protocol.upload import (
 )
 from protocol.upload_client import decide_after, next_offset
 from protocol.verify import check_receipt
-from tests.support.evidence import AGENCY, COLLECTOR_SEED, NOW, STATION, STATION_SEED, Story
-from tests.support.specimens import SPECIMENS
+from tests.support import fuzz_seeds as seeds
+from tests.support.evidence import AGENCY, COLLECTOR_SEED, NOW, STATION
 
 Seeds = Callable[[], Sequence[bytes]]
 
-STORY: Final = Story()
-KEY: Final = STORY.log.log_key.verifier
-COLLECTOR_PUBLIC: Final = ed25519.public_from_seed(COLLECTOR_SEED)
-STATION_PUBLIC: Final = ed25519.public_from_seed(STATION_SEED)
 REGISTRY: Final = load_registry()
 
 
@@ -154,7 +147,7 @@ def _listing(data: bytes) -> None:
 
 def _note(data: bytes) -> None:
     parse_note(data)
-    open_checkpoint(data, KEY)
+    open_checkpoint(data, seeds.KEY)
 
 
 def _bundle(data: bytes) -> None:
@@ -178,7 +171,7 @@ def _time(data: bytes) -> None:
 
 
 def _receipt(data: bytes) -> None:
-    for check in check_receipt(data, KEY):
+    for check in check_receipt(data, seeds.KEY):
         assert check.name
     receipt = Receipt.from_bytes(data)
     assert Receipt.from_bytes(receipt.to_bytes()) == receipt
@@ -187,8 +180,8 @@ def _receipt(data: bytes) -> None:
 def _proof(data: bytes) -> None:
     verify_enrolment_proof(
         parse_json(data, max_bytes=1 << 20, what="proof"),
-        log_key=KEY,
-        public_key=STATION_PUBLIC,
+        log_key=seeds.KEY,
+        public_key=seeds.STATION_PUBLIC,
         station=STATION,
         agencies=[AGENCY],
     )
@@ -196,7 +189,7 @@ def _proof(data: bytes) -> None:
 
 def _admission(data: bytes) -> None:
     """The signature is right, whatever was signed: readers behind it are reached."""
-    open_admission(Envelope.sign(ADMISSION_TYPE, data, COLLECTOR_SEED).to_bytes(), COLLECTOR_PUBLIC)
+    open_admission(Envelope.sign(ADMISSION_TYPE, data, COLLECTOR_SEED).to_bytes(), seeds.COLLECTOR_PUBLIC)
 
 
 def _topic(data: bytes) -> None:
@@ -312,239 +305,63 @@ def _claims_of(path: bytes, *profiles: object) -> None:
 # --- the table -----------------------------------------------------------------------------------------------------
 
 
-def _statements() -> list[bytes]:
-    return [encode(statement) for statement in SPECIMENS.values()]
-
-
-def _envelopes() -> list[bytes]:
-    return [sign_statement(STORY.manifest, STATION_SEED).to_bytes()]
-
-
-def _listings() -> list[bytes]:
-    paths = [b"A.JPG", b"DCIM/\xff\xfe.mp4", "执法.MP4".encode("gbk"), b"a\x1bb"]
-    digest = Digest.of(b"earlier")
-    rows = [
-        ListingRow(raw_path=paths[0], size_bytes=5, modified_at=NOW, state=RowState.TO_READ),
-        ListingRow(raw_path=paths[1], size_bytes=0, modified_at=None, state=RowState.EXCLUDED, rule="trash"),
-        ListingRow(raw_path=paths[3], size_bytes=1, modified_at=NOW, state=RowState.KNOWN, manifest=digest),
-        ListingRow(raw_path=paths[2], size_bytes=9, modified_at=NOW, state=RowState.UNREADABLE, rule="bad"),
-    ]
-    return [b"".join(encode_listing(sorted(rows, key=lambda row: row.raw_path)))]
-
-
-def _bundles() -> list[bytes]:
-    contents = [
-        (Purpose.ORIGINAL, b"a photograph" * 50),
-        (Purpose.LISTING, b""),
-        (Purpose.RENDITION, bytes(512)),
-    ]
-    members = [
-        Member(purpose=purpose, digest=Digest.of(content), size_bytes=len(content))
-        for purpose, content in contents
-    ]
-    pieces = BundleLayout(members).pieces()
-    return [
-        b"".join(
-            piece if isinstance(piece, bytes) else contents[piece.member][1][piece.start : piece.end]
-            for piece in pieces
-        )
-    ]
-
-
-def _admissions() -> list[bytes]:
-    results = (
-        AdmissionResult.admitted(STORY.manifest_id, 3),
-        AdmissionResult.refused(STORY.inventory_id, "malformed", "why", retryable=False),
-    )
-    return [
-        Admission(station=STATION, issued_at=NOW, results=results, checkpoint=STORY.log.note).to_payload()
-    ]
-
-
-def _enrolment_code() -> EnrolmentCode:
-    return EnrolmentCode(
-        url="https://collector.example:8443",
-        secret=bytes(32),
-        ca_fingerprint=Digest.of(b"ca"),
-        log_key=KEY,
-        station=STATION,
-        agencies=(AGENCY,),
-    )
-
-
-_PEM: Final = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
-
-
-def _requests() -> list[bytes]:
-    request = EnrolmentRequest(
-        secret=bytes(32), csr_pem=_PEM, public_key=STATION_PUBLIC, proof_of_possession=bytes(64)
-    )
-    return [request.to_bytes()]
-
-
-def _response() -> EnrolmentResponse:
-    return EnrolmentResponse(
-        certificate_pem=_PEM,
-        ca_pem=_PEM,
-        station=STATION,
-        agencies=(AGENCY,),
-        collector_public_key=COLLECTOR_PUBLIC,
-        mqtt=MqttAddress(host="collector.example", port=8883),
-        enrolled=enrolment_proof_json([STORY.log.item(0), STORY.log.item(1)]),
-    )
-
-
-def _entries() -> list[bytes]:
-    pairs = zip(STORY.log.envelopes, ("enrolled station", "inventory of everything known"), strict=False)
-    return [LogEntry.of(envelope, parse_statement(envelope.payload)).to_bytes() for envelope, _ in pairs]
-
-
-_HEADERS: Final = (
-    b"Tus-Resumable: 1.0.0\nUpload-Length: 10\nUpload-Offset: 5\nContent-Length: 5\n"
-    b"Content-Type: application/offset+octet-stream\n"
-    b"Upload-Checksum: sha256 R2hzgxmnKC9BNcI7FTlECVCKP0vRtDdSDk8n/iDbqTA=\n"
-    b"Repr-Digest: sha-256=:R2hzgxmnKC9BNcI7FTlECVCKP0vRtDdSDk8n/iDbqTA=:\n"
-    b"Upload-Metadata: agency " + b"aG91c2luZw==" + b",purpose b3JpZ2luYWw=\nUpload-Expires: never"
-)
-
-_FFPROBE: Final = json.dumps(
-    {
-        "streams": [
-            {
-                "index": 0,
-                "codec_type": "video",
-                "codec_name": "h264",
-                "width": 1920,
-                "height": 1080,
-                "pix_fmt": "yuv420p",
-                "avg_frame_rate": "30000/1001",
-                "duration": "12.5",
-                "disposition": {"attached_pic": 0},
-                "side_data_list": [{"rotation": -90}],
-                "tags": {"creation_time": "2026-01-31T08:15:30.000000Z"},
-            },
-            {"index": 1, "codec_type": "audio", "codec_name": "aac", "sample_rate": "48000", "channels": 2},
-        ],
-        "format": {
-            "format_name": "mov,mp4",
-            "duration": "12.5",
-            "size": "1000",
-            "tags": {"location": "+39.9042+116.4074+050.0/", "creation_time": "2026-01-31T08:15:30Z"},
-        },
-    }
-).encode()
-
-_AGENT_TOML: Final = (
-    b'dock_dir = "dock"\nzone = "Asia/Shanghai"\nsettle_s = 2.0\nbays_at_once = 4\nreserve_mib = 64\n'
-    b'keep_days = 7\n[holders]\n"ZFY0001" = "housing"\n[release]\nenabled = false\n'
-)
-_COLLECTOR_TOML: Final = (
-    b"name = 'county'\nagencies = ['housing-bureau', 'land-bureau']\nhost = '0.0.0.0'\n"
-    b"names = ['collector.example', '10.0.0.5']\nhttp_port = 8443\nmqtt_port = 8883\n"
-)
-
-
-_SHEETS: Final = (
-    (
-        "path,recorder,officer,start time,case,remarks\nDCIM/a.mp4,ZFY0001,031415,2026-01-31 08:15:30,A-1,ok\n",
-        "utf-8",
-    ),
-    ('文件名;记录仪编号;警号;开始时间\r\n"a;b.mp4";ZFY0001;031415;2026年1月31日 08时15分\r\n', "gbk"),
-    ("\ufeff文件路径\t拍摄时间\nD:\\clip.mp4\t0001-01-01 00:00:00\n", "utf-8"),
-)
-
-
-def _photos() -> list[bytes]:
-    from tests.support.exif_bytes import exif_block, with_exif
-
-    block = exif_block({0x0112: 6, 0x010F: "Make"}, {0x9003: "2026:01:31 08:15:30"}, {0x0001: "N"})
-    frame = b"\xff\xc0\x00\x0b\x08\x00\x40\x00\x60\x01\x01\x11\x00"
-    png = b"\x89PNG\r\n\x1a\n\x00\x00\x00\x0dIHDR\x00\x00\x00\x10\x00\x00\x00\x10\x08\x02\x00\x00\x00"
-    return [with_exif(b"\xff\xd8" + frame, block), png]
-
-
-def _exif_blocks() -> list[bytes]:
-    from tests.support.exif_bytes import exif_block
-
-    gps: Mapping[int, object] = {
-        1: "N",
-        2: [(39, 1), (54, 1), (15, 1)],
-        3: "E",
-        4: [(116, 1), (24, 1), (27, 1)],
-    }
-    tags = {0x9003: "2026:01:31 08:15:30", 0x9011: "+08:00"}
-    return [exif_block({0x0112: 6, 0x010F: "Make"}, tags, gps, order=order) for order in ("<", ">")]  # type: ignore[arg-type]
-
-
-def _profiles() -> list[bytes]:
-    folder = Path(__file__).parents[2] / "firmware_profiles"
-    return [path.read_bytes() for path in sorted(folder.glob(f"*/{FILE_NAME}"))]
-
-
-def _stations_enrolment() -> list[bytes]:
-    return [Enrolment.of(_enrolment_code(), _response()).to_bytes()]
-
-
-def _staged_info() -> list[bytes]:
-    return [
-        b'{"version": 1, "owner": "dock-1", "agency": "housing", "purpose": "original", "size_bytes": 10,'
-        b' "declared": null, "expires_at": "2026-01-31T08:15:30.000Z", "metadata": "agency aGg="}'
-    ]
-
-
 _PROTOCOL: Final = (ProtocolError,)
 
 TARGETS: Final[Mapping[str, Target]] = {
-    "canonical-json": Target(_canonical, _PROTOCOL, _statements),
-    "statement": Target(_same_again(parse_statement, encode), _PROTOCOL, _statements),  # type: ignore[arg-type]
-    "envelope": Target(_same_again(Envelope.from_bytes, _to_bytes), _PROTOCOL, _envelopes),
-    "entry": Target(_one_form(LogEntry.from_bytes), _PROTOCOL, _entries),
-    "listing": Target(_listing, _PROTOCOL, _listings),
-    "note": Target(_note, _PROTOCOL, lambda: [STORY.log.note]),
+    "canonical-json": Target(_canonical, _PROTOCOL, seeds.statements),
+    "statement": Target(_same_again(parse_statement, encode), _PROTOCOL, seeds.statements),  # type: ignore[arg-type]
+    "envelope": Target(_same_again(Envelope.from_bytes, _to_bytes), _PROTOCOL, seeds.envelopes),
+    "entry": Target(_one_form(LogEntry.from_bytes), _PROTOCOL, seeds.entries),
+    "listing": Target(_listing, _PROTOCOL, seeds.listings),
+    "note": Target(_note, _PROTOCOL, lambda: [seeds.STORY.log.note]),
     "checkpoint-text": Target(
         lambda data: parse_checkpoint_text(_text(data)),
         _PROTOCOL,
-        lambda: [STORY.log.note.split(b"\n\n")[0] + b"\n"],
+        lambda: [seeds.STORY.log.note.split(b"\n\n")[0] + b"\n"],
     ),
     "verifier-key": Target(
-        lambda data: VerifierKey.parse(_text(data)), _PROTOCOL, lambda: [str(KEY).encode()]
+        lambda data: VerifierKey.parse(_text(data)), _PROTOCOL, lambda: [str(seeds.KEY).encode()]
     ),
     "tile-path": Target(_tile_path, _PROTOCOL, lambda: [b"tile/0/x001/234", b"tile/entries/000.p/5"]),
     "entry-bundle": Target(_entry_bundle, _PROTOCOL, lambda: [b"\x02\x00\x01a\x00\x02bc"]),
-    "tlog-proof": Target(parse_tlog_proof, _PROTOCOL, lambda: [STORY.log.item(3).proof.to_bytes()]),
-    "receipt": Target(_receipt, _PROTOCOL, lambda: [STORY.receipt().to_bytes()]),
-    "admission": Target(_admission, _PROTOCOL, _admissions),
-    "enrolment-code": Target(_code, _PROTOCOL, lambda: [_enrolment_code().to_text().encode()]),
-    "enrolment-request": Target(_same_again(EnrolmentRequest.from_bytes, _to_bytes), _PROTOCOL, _requests),
-    "enrolment-response": Target(
-        _same_again(EnrolmentResponse.from_bytes, _to_bytes), _PROTOCOL, lambda: [_response().to_bytes()]
+    "tlog-proof": Target(parse_tlog_proof, _PROTOCOL, lambda: [seeds.STORY.log.item(3).proof.to_bytes()]),
+    "receipt": Target(_receipt, _PROTOCOL, lambda: [seeds.STORY.receipt().to_bytes()]),
+    "admission": Target(_admission, _PROTOCOL, seeds.admissions),
+    "enrolment-code": Target(_code, _PROTOCOL, lambda: [seeds.enrolment_code().to_text().encode()]),
+    "enrolment-request": Target(
+        _same_again(EnrolmentRequest.from_bytes, _to_bytes), _PROTOCOL, seeds.requests
     ),
-    "enrolment-proof": Target(_proof, _PROTOCOL, lambda: [canonical(_response().enrolled)]),
+    "enrolment-response": Target(
+        _same_again(EnrolmentResponse.from_bytes, _to_bytes), _PROTOCOL, lambda: [seeds.response().to_bytes()]
+    ),
+    "enrolment-proof": Target(_proof, _PROTOCOL, lambda: [canonical(seeds.response().enrolled)]),
     "topic": Target(_topic, _PROTOCOL, lambda: [b"zhilu/v1/housing/dock-1/statements"]),
     "time": Target(_time, _PROTOCOL, lambda: [b"2026-01-31T08:15:30.123Z"]),
-    "upload-headers": Target(_upload_headers, _PROTOCOL, lambda: [_HEADERS]),
+    "upload-headers": Target(_upload_headers, _PROTOCOL, lambda: [seeds.HEADERS]),
     "upload-metadata": Target(_metadata, _PROTOCOL, lambda: [b"agency aG91c2luZw==,empty,purpose b3JpZw=="]),
-    "bundle": Target(_bundle, _PROTOCOL, _bundles),
+    "bundle": Target(_bundle, _PROTOCOL, seeds.bundles),
     "range-header": Target(_range, (), lambda: [b"bytes=0-99", b"bytes=-5", b"bytes=9-", b"bytes=0-0,5-6"]),
     "cursor": Target(
         _cursor,
         (CollectorError,),
         lambda: [encode_cursor(Position(started_at=NOW, log_index=5), "clips").encode()],
     ),
-    "staged-upload": Target(_staged, _PROTOCOL, _staged_info),
+    "staged-upload": Target(_staged, _PROTOCOL, seeds.staged_info),
     "import-table": Target(
-        _sheet, (CollectorError,), lambda: [text.encode(coding) for text, coding in _SHEETS]
+        _sheet, (CollectorError,), lambda: [text.encode(coding) for text, coding in seeds.SHEETS]
     ),
     "backup-manifest": Target(
         _bag, (CollectorError,), lambda: [b"%064d  data/log/checkpoint\n%064d  data/objects/a-b_c\n" % (1, 2)]
     ),
-    "collector-config": Target(_collector_config, (CollectorError, ProtocolError), lambda: [_COLLECTOR_TOML]),
-    "agent-config": Target(_agent_config, (AgentError,), lambda: [_AGENT_TOML]),
-    "station-enrolment": Target(Enrolment.from_bytes, (AgentError, ProtocolError), _stations_enrolment),
-    "ffprobe": Target(_ffprobe, (AgentError,), lambda: [_FFPROBE]),
-    "photo": Target(_photo, (AgentError,), _photos),
-    "exif": Target(parse_exif, (), _exif_blocks),
-    "profile": Target(_profile, (ProfileError,), _profiles),
+    "collector-config": Target(
+        _collector_config, (CollectorError, ProtocolError), lambda: [seeds.COLLECTOR_TOML]
+    ),
+    "agent-config": Target(_agent_config, (AgentError,), lambda: [seeds.AGENT_TOML]),
+    "station-enrolment": Target(Enrolment.from_bytes, (AgentError, ProtocolError), seeds.stations_enrolment),
+    "ffprobe": Target(_ffprobe, (AgentError,), lambda: [seeds.FFPROBE]),
+    "photo": Target(_photo, (AgentError,), seeds.photos),
+    "exif": Target(parse_exif, (), seeds.exif_blocks),
+    "profile": Target(_profile, (ProfileError,), seeds.profiles),
     "file-name": Target(
         _claims_of, (), lambda: [b"DCIM/ZFY0001_012345_20260131081530_0001.MP4", b"100MEDIA/IMAG0001.JPG"]
     ),
