@@ -22,6 +22,7 @@ _DIFFERENCE_BYTES: Final = 64_000
 """Each clip is shorter than the one before by more than a frame, so that no two are the same."""
 
 _PHOTO_BYTES: Final = 200_000
+_COMMENT_BYTES: Final = 64
 _PHOTOS_IN_FOLDER: Final = 1000
 _FIRST_SHOT: Final = datetime(2026, 3, 2, 8, 0, 0)  # noqa: DTZ001 - what a recorder's clock shows
 _SEED_SECONDS: Final = 10
@@ -77,7 +78,7 @@ def photos(root: Path, *, scale: float) -> DataSet:
             name = f"MEDI{number % _PHOTOS_IN_FOLDER:04}.JPG"
             (images / name).write_bytes(_numbered(picture, number))
 
-    return _made(root, f"photos-{count}", make)
+    return _made(root, f"photos-{count}-200kb", make)
 
 
 def one_clip(root: Path, *, size_bytes: int) -> DataSet:
@@ -125,17 +126,22 @@ def _repeat(seed: Path, repeats: int, target: Path, size_bytes: int) -> None:
 
 
 def _make_picture(path: Path) -> bytes:
-    """The finest quality of noise, cut to size by padding: decoders ignore what follows the end marker."""
-    _ffmpeg(
-        "-f", "lavfi", "-i", "testsrc2=size=1280x720,noise=alls=40", "-frames:v", "1", "-q:v", "4", str(path)
-    )
-    picture = path.read_bytes()
-    path.unlink()
-    return picture + os.urandom(max(0, _PHOTO_BYTES - len(picture) - 64))
+    """The finest quality of noise that fits, made as large as wanted by what decoders ignore behind the end marker."""
+    room = _PHOTO_BYTES - _COMMENT_BYTES
+    for quality in range(2, 32):
+        _ffmpeg(
+            "-f", "lavfi", "-i", "testsrc2=size=1280x720,noise=alls=20", "-frames:v", "1",
+            "-q:v", str(quality), str(path),
+        )  # fmt: skip
+        picture = path.read_bytes()
+        path.unlink()
+        if len(picture) <= room:
+            return picture + os.urandom(room - len(picture))
+    raise ValueError(f"no quality makes a picture of {room} bytes")
 
 
 def _numbered(picture: bytes, number: int) -> bytes:
-    comment = f"photo {number:08}".encode()
+    comment = f"photo {number:08}".encode().ljust(_COMMENT_BYTES - 4)
     marker = b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment
     return picture[:2] + marker + picture[2:]
 

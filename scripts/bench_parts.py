@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from scripts.bench_costs import cost_of_gigabyte, cost_of_photo, measure
 from scripts.bench_data import DataSet, clips, footage, one_clip, photos
 from scripts.bench_measure import Contender, Round
 from scripts.bench_peers import Peer, curl_nginx, limit, rclone_webdav, rsync_plain, rsync_tls
@@ -147,6 +148,19 @@ class Bench:
             what = "verification: speed / speed of hashing the same bytes"
             self._report.add_bar(Bar(what=what, found=share, limit=_VERIFY_SHARE, at_least=True))
 
+    def costs(self) -> None:
+        """Where the CPU time of a gigabyte goes: each kind of work alone, and how often a byte meets it."""
+        scratch = self._data / "scratch"
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir()
+        costs = measure(scratch, blocks=max(64, round(2048 * self._scale)))
+        shutil.rmtree(scratch)
+        for data, model in (
+            (clips(self._data, scale=self._scale), cost_of_gigabyte),
+            (photos(self._data, scale=self._scale), cost_of_photo),
+        ):
+            self._report.add_table(model(costs, self._product_alone(data), data))
+
     def say(self, text: str) -> None:
         """Progress, for whoever watches."""
         print(text, file=sys.stderr, flush=True)
@@ -211,6 +225,7 @@ PARTS: Final[Mapping[str, Callable[[Bench], None]]] = {
     "limit": Bench.limit,
     "announce": Bench.announce,
     "photos": Bench.photos,
+    "costs": Bench.costs,
     "memory": Bench.memory,
     "rendition": Bench.rendition,
     "verification": Bench.verification,

@@ -39,6 +39,10 @@ BUFFER_BYTES: Final = 1024 * 1024
 DURABLE_EVERY_BYTES: Final = 64 * 1024 * 1024
 """At most so much is read again after a crash; a sync costs little against it."""
 
+DURABLE_LEAST_BYTES: Final = 16 * 1024 * 1024
+"""Near its end a file is synced and re-read in stretches as short as what is still to come, but not shorter than this:
+after the last byte little is left to re-read, and the announcement waits for that."""
+
 HEAD_BYTES: Final = 1024
 """Start of a file that is kept to tell its media type."""
 
@@ -280,7 +284,7 @@ class _Copy:
                 if stop.is_set():
                     raise ReadStoppedError(f"stopped after {self.size_bytes} bytes")
                 self._take(buffer, count)
-                if self._observer is not None and self.size_bytes - self.flushed_bytes >= DURABLE_EVERY_BYTES:
+                if self._observer is not None and self._is_sync_due():
                     self.flush()
                     flushed(self.flushed_bytes)
                 if count < len(buffer):
@@ -291,6 +295,11 @@ class _Copy:
         self._require_whole()
         if self._observer is not None:
             self._observer.whole()
+
+    def _is_sync_due(self) -> bool:
+        to_come = self._key.size_bytes - self.size_bytes
+        stretch = min(DURABLE_EVERY_BYTES, max(DURABLE_LEAST_BYTES, to_come))
+        return to_come > 0 and self.size_bytes - self.flushed_bytes >= stretch
 
     def _take(self, buffer: memoryview, count: int) -> None:
         if self.size_bytes + count > self._key.size_bytes:
