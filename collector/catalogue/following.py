@@ -11,7 +11,18 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import Final, TypeVar
 
-from sqlalchemy import Connection, Row, RowMapping, bindparam, func, or_, select, update
+from sqlalchemy import (
+    BindParameter,
+    Connection,
+    Row,
+    RowMapping,
+    Select,
+    bindparam,
+    func,
+    or_,
+    select,
+    update,
+)
 
 from collector.catalogue import tables
 from collector.catalogue.conservation_tables import (
@@ -40,48 +51,67 @@ _clips: Final = tables.clips
 _T = TypeVar("_T")
 
 
+_UNSETTLED: Final = (
+    select(release_intents, func.min(releases.c.log_index).label("release_index"))
+    .join_from(
+        release_intents,
+        releases,
+        (releases.c.intent == release_intents.c.statement)
+        & (releases.c.agency == release_intents.c.agency)
+        & (releases.c.station == release_intents.c.station),
+    )
+    .where(
+        release_intents.c.statement.in_(bindparam("intents", expanding=True)),
+        release_intents.c.released_index.is_(None),
+    )
+    .group_by(*release_intents.c)
+)
+_SETTLE_INTENT: Final = (
+    update(release_intents)
+    .where(release_intents.c.log_index == bindparam("of_intent"))
+    .values(
+        released_index=bindparam("at_index"),
+        inventory_after=select(releases.c.inventory_after)
+        .where(releases.c.log_index == bindparam("of_release"))
+        .scalar_subquery(),
+    )
+)
+_KEPT: Final = select(release_kept.c.row_no, release_kept.c.code).where(
+    release_kept.c.release_index == bindparam("of_release")
+)
+_KEEP_ITEM: Final = (
+    update(release_items)
+    .where(
+        release_items.c.intent_index == bindparam("of_intent"), release_items.c.row_no == bindparam("of_row")
+    )
+    .values(kept=bindparam("why"))
+)
+_RELEASE_ITEMS: Final = (
+    update(release_items)
+    .where(release_items.c.intent_index == bindparam("of_intent"), release_items.c.kept.is_(None))
+    .values(released_index=bindparam("at_index"))
+)
+
+
 def settle_releases(connection: Connection, intents: Collection[Digest]) -> None:
     """Join these intents with the first ``released`` by their own stations, if both are there."""
     for chunk in _chunks(sorted(intents)):
-        pairs = (
-            select(release_intents, func.min(releases.c.log_index).label("release_index"))
-            .join_from(
-                release_intents,
-                releases,
-                (releases.c.intent == release_intents.c.statement)
-                & (releases.c.agency == release_intents.c.agency)
-                & (releases.c.station == release_intents.c.station),
-            )
-            .where(release_intents.c.statement.in_(chunk), release_intents.c.released_index.is_(None))
-            .group_by(*release_intents.c)
-        )
-        for pair in connection.execute(pairs).mappings().all():
+        for pair in connection.execute(_UNSETTLED, {"intents": chunk}).mappings().all():
             _settle(connection, pair)
 
 
 def _settle(connection: Connection, pair: RowMapping) -> None:
-    released_index = max(pair["log_index"], pair["release_index"])
-    after = select(releases.c.inventory_after).where(releases.c.log_index == pair["release_index"])
-    connection.execute(
-        update(release_intents)
-        .where(release_intents.c.log_index == pair["log_index"])
-        .values(released_index=released_index, inventory_after=after.scalar_subquery())
-    )
-    of_intent = release_items.c.intent_index == pair["log_index"]
-    kept = select(release_kept).where(release_kept.c.release_index == pair["release_index"])
-    codes = [{"of_row": row.row_no, "why": row.code} for row in connection.execute(kept)]
+    places = {
+        "of_intent": pair["log_index"],
+        "of_release": pair["release_index"],
+        "at_index": max(pair["log_index"], pair["release_index"]),
+    }
+    connection.execute(_SETTLE_INTENT, places)
+    kept = connection.execute(_KEPT, {"of_release": pair["release_index"]})
+    codes = [{"of_intent": pair["log_index"], "of_row": row, "why": code} for row, code in kept]
     if codes:
-        connection.execute(
-            update(release_items)
-            .where(of_intent, release_items.c.row_no == bindparam("of_row"))
-            .values(kept=bindparam("why")),
-            codes,
-        )
-    connection.execute(
-        update(release_items)
-        .where(of_intent, release_items.c.kept.is_(None))
-        .values(released_index=released_index)
-    )
+        connection.execute(_KEEP_ITEM, codes)
+    connection.execute(_RELEASE_ITEMS, {"of_intent": pair["log_index"], "at_index": places["at_index"]})
 
 
 def touch(connection: Connection, changes: Changes) -> None:
@@ -97,69 +127,90 @@ def touch(connection: Connection, changes: Changes) -> None:
     mark(connection, touched)
 
 
+_EXPLAINED: Final = select(findings.c.agency, findings.c.about).where(
+    findings.c.id.in_(bindparam("items", expanding=True))
+)
+
+
 def _explained(connection: Connection, items: list[Digest]) -> Iterator[About]:
     """A custody event may be about a finding."""
     for chunk in _chunks(items):
-        query = select(findings.c.agency, findings.c.about).where(findings.c.id.in_(chunk))
-        yield from _abouts(connection.execute(query))
+        yield from _abouts(connection.execute(_EXPLAINED, {"items": chunk}))
+
+
+_LEFT_BEHIND: Final = (
+    select(_inventories.c.agency, _inventories.c.statement)
+    .where(
+        *(_inventories.c[name] == bindparam(f"of_{name}") for name in ("station", "dock", "bay")),
+        _inventories.c.visit != bindparam("of_visit"),
+        _inventories.c.log_index < bindparam("of_log_index"),
+    )
+    .order_by(_inventories.c.log_index.desc())
+    .limit(_VOLUMES)
+)
 
 
 def _left_behind(connection: Connection, changes: Changes) -> Iterator[About]:
     """A visit is over when the next begins at its bay; one volume of a recorder may have been listed after another."""
     for row in changes.rows.get(_inventories, ()):
-        columns = _inventories.c
-        query = (
-            select(columns.agency, columns.statement)
-            .where(
-                columns.station == row["station"],
-                columns.dock == row["dock"],
-                columns.bay == row["bay"],
-                columns.visit != row["visit"],
-                columns.log_index < row["log_index"],
-            )
-            .order_by(columns.log_index.desc())
-            .limit(_VOLUMES)
-        )
-        yield from _abouts(connection.execute(query))
+        named = {f"of_{name}": row[name] for name in ("station", "dock", "bay", "visit", "log_index")}
+        yield from _abouts(connection.execute(_LEFT_BEHIND, named))
+
+
+_OF_INTENTS: Final = release_intents.c.statement.in_(bindparam("intents", expanding=True))
+_INTENDED: Final = select(release_intents.c.agency, release_intents.c.inventory).where(_OF_INTENTS)
+_NAMED_BY_INTENTS: Final = (
+    select(release_items.c.manifest)
+    .join_from(release_items, release_intents, release_items.c.intent_index == release_intents.c.log_index)
+    .where(_OF_INTENTS)
+)
 
 
 def _released(connection: Connection, intents: Collection[Digest]) -> Iterator[About]:
     """What becomes of an intent matters for its inventory, and for every listing of the files it names."""
     for chunk in _chunks(sorted(intents)):
-        of_intents = release_intents.c.statement.in_(chunk)
-        query = select(release_intents.c.agency, release_intents.c.inventory).where(of_intents)
-        yield from _abouts(connection.execute(query))
-        named = (
-            select(release_items.c.manifest)
-            .join_from(
-                release_items, release_intents, release_items.c.intent_index == release_intents.c.log_index
-            )
-            .where(of_intents)
-        )
-        yield from _naming(connection, list(connection.execute(named).scalars()))
+        yield from _abouts(connection.execute(_INTENDED, {"intents": chunk}))
+        named = connection.execute(_NAMED_BY_INTENTS, {"intents": chunk})
+        yield from _naming(connection, list(named.scalars()))
+
+
+def _queries_naming() -> tuple[Select[str, Digest], ...]:
+    manifests: BindParameter[Digest] = bindparam("manifests", expanding=True)
+    earlier = _inventories.alias("earlier")
+    inventories = select(_inventories.c.agency, _inventories.c.statement).distinct()
+    read = (absences.c.earlier_index == earlier.c.log_index) & (absences.c.row_no == _clips.c.row_no)
+    return (
+        select(_clips.c.agency, _clips.c.inventory).distinct().where(_clips.c.manifest.in_(manifests)),
+        inventories.join_from(
+            _inventories, absences, absences.c.inventory_index == _inventories.c.log_index
+        ).where(absences.c.manifest.in_(manifests)),
+        inventories.join_from(_clips, earlier, earlier.c.statement == _clips.c.inventory)
+        .join(absences, read)
+        .join(_inventories, _inventories.c.log_index == absences.c.inventory_index)
+        .where(_clips.c.manifest.in_(manifests)),
+        inventories.join_from(
+            _inventories, returns, returns.c.inventory_index == _inventories.c.log_index
+        ).where(returns.c.manifest.in_(manifests)),
+    )
+
+
+_NAMING: Final = _queries_naming()
 
 
 def _naming(connection: Connection, manifests: Collection[object]) -> Iterator[About]:
     """Inventories with a row that one of these manifests is about: read from it, missing in it, or back in it."""
-    earlier = _inventories.alias("earlier")
-    inventories = select(_inventories.c.agency, _inventories.c.statement).distinct()
-    missing_here = inventories.join_from(
-        _inventories, absences, absences.c.inventory_index == _inventories.c.log_index
-    )
-    read = (absences.c.earlier_index == earlier.c.log_index) & (absences.c.row_no == _clips.c.row_no)
     for chunk in _chunks(sorted(manifests, key=str)):
-        for query in (
-            select(_clips.c.agency, _clips.c.inventory).distinct().where(_clips.c.manifest.in_(chunk)),
-            missing_here.where(absences.c.manifest.in_(chunk)),
-            inventories.join_from(_clips, earlier, earlier.c.statement == _clips.c.inventory)
-            .join(absences, read)
-            .join(_inventories, _inventories.c.log_index == absences.c.inventory_index)
-            .where(_clips.c.manifest.in_(chunk)),
-            inventories.join_from(
-                _inventories, returns, returns.c.inventory_index == _inventories.c.log_index
-            ).where(returns.c.manifest.in_(chunk)),
-        ):
-            yield from _abouts(connection.execute(query))
+        for query in _NAMING:
+            yield from _abouts(connection.execute(query, {"manifests": chunk}))
+
+
+_LAST_WORD: Final = select(func.max(log_clock.c.at))
+_FIRST_AFTER: Final = (
+    select(log_clock.c.log_index)
+    .where(log_clock.c.at > bindparam("moment", type_=log_clock.c.at.type))
+    .order_by(log_clock.c.log_index)
+    .limit(1)
+)
 
 
 def _move_clock(
@@ -167,7 +218,7 @@ def _move_clock(
 ) -> Iterator[tuple[int, int, int]]:
     """Notes each minute in which the collector spoke. Yields for each the stretch of the log (from, below) whose
     promises it makes old enough to be asked for, and its own place."""
-    last = connection.execute(select(func.max(log_clock.c.at))).scalar_one()
+    last = connection.execute(_LAST_WORD).scalar_one()
     for index, at in spoken:
         if last is not None and at - last < _TICK:
             continue
@@ -181,24 +232,27 @@ def _move_clock(
 
 
 def _first_after(connection: Connection, moment: datetime) -> int | None:
-    query = select(log_clock.c.log_index).where(log_clock.c.at > moment)
-    return connection.execute(query.order_by(log_clock.c.log_index).limit(1)).scalar_one_or_none()
+    return connection.execute(_FIRST_AFTER, {"moment": moment}).scalar_one_or_none()
+
+
+_OVERDUE: Final = tuple(
+    select(table.c.agency, about)
+    .distinct()
+    .where(
+        table.c.log_index >= bindparam("start"),
+        table.c.log_index < bindparam("below"),
+        or_(table.c.stored_index.is_(None), table.c.stored_index > bindparam("at_index")),
+    )
+    for table, about in ((_clips, _clips.c.inventory), (_inventories, _inventories.c.statement))
+)
 
 
 def _overdue(connection: Connection, stretches: Iterable[tuple[int, int, int]]) -> Iterator[About]:
     """Promises that were not kept in time, whether or not they are by now."""
     for start, below, index in stretches:
-        for table, about in ((_clips, _clips.c.inventory), (_inventories, _inventories.c.statement)):
-            query = (
-                select(table.c.agency, about)
-                .distinct()
-                .where(
-                    table.c.log_index >= start,
-                    table.c.log_index < below,
-                    or_(table.c.stored_index.is_(None), table.c.stored_index > index),
-                )
-            )
-            yield from _abouts(connection.execute(query))
+        for query in _OVERDUE:
+            stretch = {"start": start, "below": below, "at_index": index}
+            yield from _abouts(connection.execute(query, stretch))
 
 
 def _abouts(rows: Iterable[Row[str, Digest]]) -> set[About]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Insert
 from sqlalchemy.dialects import postgresql, sqlite
 
 from collector.catalogue.conservation_tables import unreconciled
@@ -17,14 +18,17 @@ About = tuple[str, Digest]
 def mark(connection: Connection, abouts: Iterable[About]) -> None:
     """Each is looked at again, once, however often it is marked before that."""
     wanted = sorted(set(abouts), key=str)
-    if not wanted:
-        return
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    statement = insert(unreconciled)
-    connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=["agency", "subject"],
-            set_={"marks": unreconciled.c.marks + 1},
-        ),
-        [{"agency": agency, "subject": subject, "marks": 1} for agency, subject in wanted],
+    if wanted:
+        marks: list[dict[str, object]] = [
+            {"agency": agency, "subject": subject, "marks": 1} for agency, subject in wanted
+        ]
+        connection.execute(_marking(connection.dialect.name), marks)
+
+
+@cache
+def _marking(dialect: str) -> Insert:
+    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
+    return insert(unreconciled).on_conflict_do_update(
+        index_elements=["agency", "subject"],
+        set_={"marks": unreconciled.c.marks + 1},
     )

@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from sqlite3 import Connection as SqliteConnection
 from sqlite3 import Error as SqliteError
 from typing import Final
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event
+from sqlalchemy import Connection, Engine, Insert, Table, create_engine, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
@@ -99,8 +100,10 @@ def reading(engine: Engine) -> Iterator[Connection]:
 def writing(engine: Engine) -> Iterator[Connection]:
     """One transaction, committed at the end or wholly undone. SQLite takes the write lock at the beginning, so
     that what was read first still holds. Raises DatabaseError or StorageFullError."""
-    with _database_errors(), engine.execution_options(**{_IMMEDIATE: True}).begin() as connection:
-        yield connection
+    with _database_errors(), engine.connect() as connection:
+        connection.execution_options(**{_IMMEDIATE: True})
+        with connection.begin():
+            yield connection
 
 
 @contextmanager
@@ -120,7 +123,13 @@ def insert_new(
     """Insert rows; one whose key is taken is left out, so the first stays."""
     if not rows:
         return
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    statement = insert(table).on_conflict_do_nothing()
+    statement = _insertion(table, connection.dialect.name)
     for start in range(0, len(rows), rows_a_call):
         connection.execute(statement, rows[start : start + rows_a_call])
+
+
+@cache
+def _insertion(table: Table, dialect: str) -> Insert:
+    """Made once for each table: making it costs more than a row."""
+    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
+    return insert(table).on_conflict_do_nothing()
