@@ -24,7 +24,7 @@ _OWN_KEYS: Final = 16
 """Expanded signing keys kept: a process signs with one or two, and making one costs as much as two signatures."""
 
 _NAMES: Final = 4096
-"""Key names kept: every statement names one, a collector knows some thousand."""
+"""Key names, and keys found to be valid, kept: every statement names one, a collector knows some thousand."""
 
 
 def check_public_key(raw: bytes) -> bytes:
@@ -35,9 +35,15 @@ def check_public_key(raw: bytes) -> bytes:
     """
     if len(raw) != PUBLIC_KEY_BYTES:
         raise KeyRejectedError(f"an Ed25519 public key is {PUBLIC_KEY_BYTES} bytes, not {len(raw)}")
-    if not crypto_core_ed25519_is_valid_point(raw):
+    if not _is_valid_point(bytes(raw)):
         raise KeyRejectedError("the public key is not a canonical point of the prime-order subgroup")
     return raw
+
+
+@lru_cache(_NAMES)
+def _is_valid_point(raw: bytes) -> bool:
+    """Costs half a signature, and the same few keys come with every receipt."""
+    return bool(crypto_core_ed25519_is_valid_point(raw))
 
 
 @lru_cache(_NAMES)
