@@ -12,6 +12,7 @@ import concurrent.futures
 import contextvars
 import functools
 import itertools
+import threading
 from asyncio import futures
 from collections.abc import Awaitable, Callable, Coroutine
 from random import Random
@@ -244,6 +245,11 @@ class Clockwork(asyncio.BaseEventLoop):
         worker = Worker(self, work)
         self.call_soon(worker.resume)
 
+    @property
+    def is_working(self) -> bool:
+        """Whether any worker has not ended."""
+        return bool(self._workers)
+
     def pause(self) -> None:
         """A place where a thread may be interrupted."""
         worker = self.worker
@@ -277,3 +283,17 @@ class SimLock:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.release()
+
+
+class SimEvent(threading.Event):
+    """``threading.Event``: who waits gives way for so long, in virtual time."""
+
+    def __init__(self, loop: Clockwork) -> None:
+        super().__init__()
+        self._loop = loop
+
+    def wait(self, timeout: float | None = None) -> bool:
+        worker = self._loop.worker
+        if not self.is_set() and worker is not None and not self._loop.locks_held and timeout:
+            worker.give_way(timeout)
+        return self.is_set()

@@ -141,21 +141,23 @@ class Kernel:
         self.left_over.discard(descriptor)
 
 
-_leftovers: set[int] = set()
+_leftovers: list[set[int]] = [set(), set()]
+"""Since the last collection of garbage, and before it."""
 
 
 def put_aside(descriptors: set[int]) -> None:
     """At the end of a run."""
-    _leftovers.update(descriptors)
+    _leftovers[0].update(descriptors)
 
 
 def collect_garbage() -> None:
-    """Between runs, now and then: lets go of what dead processes left, and of their numbers."""
+    """Between runs, now and then: lets go of what dead processes left, and of their numbers. Not of those of late:
+    what the last run left may still be held by a pooled connection, and would close a number that is not its own."""
     gc.collect()
     nowhere = os.fstat(_NOWHERE)
-    for descriptor in _leftovers:
+    for descriptor in _leftovers.pop():
         with suppress(OSError):
             found = os.fstat(descriptor)
             if (found.st_dev, found.st_ino) == (nowhere.st_dev, nowhere.st_ino):
                 os.close(descriptor)
-    _leftovers.clear()
+    _leftovers.insert(0, set())

@@ -1,42 +1,38 @@
 """Protections of the product, each of which can be taken away: the campaign has to notice.
 
-A mutation patches the code under test in this Python process; production code has no switches. ``kinds`` and
-``machine`` say which faults would show it, so that few runs are needed.
+A mutation patches the code under test in this Python process; production code has no switches. ``targets`` say which
+faults would show it, so that few runs are needed.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Final
 from unittest.mock import patch
 
 import agent.offload.single
+import agent.release.closing
 import agent.release.erasing
 import agent.spool.directory
-from agent.core.offload import EarlierRead
+import collector.core.sequencing
 from agent.core.release import Check
 from agent.offload.reader import _TrailingCheck
-from agent.offload.settler import Finished, Settler
-from agent.release.proofs import Proofs, Proven
+from agent.offload.settler import Settler
+from agent.release.proofs import Proofs
 from agent.release.releaser import Releaser
 from agent.spool.directory import DirectoryPartial
-from agent.spool.files import Publication
-from agent.spool.records import OpenIntent, OutboxRow, Purpose
 from agent.uplink.statements import StatementLoop
-from collector.catalogue import Catalogue, LoggedStatement
+from collector.catalogue import Catalogue
 from collector.files import PosixFiles
 from collector.log.tile_files import TileFiles
 from collector.log.writer import LogWriter
 from collector.objects.folder import ObjectFolder
 from collector.sequencer import Sequencer
-from protocol.checkpoint import Checkpoint, sign_checkpoint
-from protocol.digest import Digest
-from protocol.dsse import Envelope
-from protocol.statements import Manifest, parse_statement
-from protocol.tiles import grow
+from tests.campaign import mutants
 from tests.campaign.plan import Kind
+from tests.campaign.scenario import Targets
 from tests.campaign.template import COLLECTOR, STATIONS
 
 Patch = tuple[object, str, object]
@@ -44,213 +40,173 @@ Patch = tuple[object, str, object]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mutation:
-    """``patches`` take one protection away; ``runs`` are enough to see it, beginning with ``seed``."""
+    """``patches`` take one protection away, as ``disabled`` says; ``runs`` are enough to see it, beginning with
+    ``seed``."""
 
     protection: str
+    disabled: str
     where: str
     patches: Sequence[Patch]
-    kinds: Sequence[Kind]
-    machine: str | None = None
-    path: str = ""
+    targets: Targets
     seed: int = 1
-    runs: int = 24
-
-
-def _nothing(*_: object, **__: object) -> None:
-    return None
-
-
-def _unsynced(self: DirectoryPartial) -> int:
-    return self.size_bytes
-
-
-def _settle_first(self: Settler, finished: Sequence[Finished]) -> None:
-    """Journalled before the blob has its name."""
-    if not finished:
-        return
-    with self._journal.naming:
-        self._journal.record_originals([self._testify(item) for item in finished], self._tools.clock())
-        self._journal.files.publish(
-            [
-                Publication(partial=item.name, purpose=Purpose.ORIGINAL, digest=item.copied.digest)
-                for item in finished
-            ]
-        )
-
-
-def _checkpoint_first(self: LogWriter, entries: Sequence[bytes]) -> int:
-    """The checkpoint before the tiles it covers."""
-    old, old_note = self._state
-    growth = grow(old_size=old.size, old_root=old.root, entries=entries, read=self._files.read)
-    new = Checkpoint(origin=old.origin, size=growth.size, root=growth.root)
-    note = sign_checkpoint(new, self._signer)
-    self._files.swap_checkpoint(old_note, note)
-    self._files.write(growth.tiles)
-    self._state = (new, note)
-    return old.size
-
-
-def _believe_puback(self: StatementLoop, rows: Sequence[OutboxRow]) -> None:
-    """The broker's acknowledgement taken for the collector's admission."""
-    now = self._now()
-    with self._journal.transaction():
-        for row in rows:
-            self._journal.note_sent(row.statement, now)
-            self._journal.settle_admitted(row.statement, 1, now)
-
-
-def _unproven(self: Proofs, manifest: Digest) -> Proven:
-    """What the journal says instead of what the receipt proves."""
-    envelope = self._journal.statement(manifest)
-    assert envelope is not None
-    statement = parse_statement(Envelope.from_bytes(envelope).payload)
-    assert isinstance(statement, Manifest)
-    return Proven(digest=statement.digest, stored_index=1)
-
-
-_OPEN_INTENTS: Final = Releaser._open_intents
-
-
-def _as_if_admitted(self: Releaser, taken: Any) -> list[OpenIntent]:
-    return [replace(intent, outcome="admitted") for intent in _OPEN_INTENTS(self, taken)]
-
-
-def _keep_all(earlier: EarlierRead) -> int:
-    return earlier.kept_bytes
-
-
-def _never_seen(self: Catalogue, wanted: Collection[tuple[str, Digest]]) -> dict[tuple[str, Digest], int]:
-    return {}
-
-
-async def _forget_the_log(self: Sequencer) -> AsyncIterator[Sequence[LoggedStatement]]:
-    """Only the log is taken up, not what the catalogue lacks of it."""
-    self._log.reload()
-    if self._log.checkpoint.size == 0:
-        yield ()
+    runs: int = 12
 
 
 _STATION: Final = STATIONS[0]
+_PROJECTED: Final = "collector/catalogue/catalogue.py apply: commit"
 
 MUTATIONS: Final[Mapping[str, Mutation]] = {
     "spool-sync": Mutation(
         protection="spool blobs are synced",
+        disabled="flushing a file does nothing",
         where="agent/spool/directory.py",
-        patches=[(DirectoryPartial, "flush", _unsynced)],
-        kinds=[Kind.POWER_CUT],
-        machine=_STATION,
-        seed=5,
+        patches=[(DirectoryPartial, "flush", mutants.unsynced)],
+        targets=Targets((Kind.POWER_CUT,), machine=_STATION),
     ),
     "spool-names": Mutation(
         protection="names in the spool are synced",
+        disabled="syncing a folder does nothing",
         where="agent/spool/directory.py",
-        patches=[(agent.spool.directory, "_sync_folder", _nothing)],
-        kinds=[Kind.POWER_CUT],
-        machine=_STATION,
+        patches=[(agent.spool.directory, "_sync_folder", mutants.nothing)],
+        targets=Targets((Kind.POWER_CUT,), machine=_STATION),
     ),
     "spool-re-read": Mutation(
         protection="spool blobs are re-read and compared",
+        disabled="the second look compares nothing",
         where="agent/offload/reader.py",
-        patches=[(_TrailingCheck, "finish", _nothing)],
-        kinds=[Kind.LYING_SYNC],
-        machine=_STATION,
+        patches=[(_TrailingCheck, "finish", mutants.nothing)],
+        targets=Targets((Kind.LYING_SYNC,), machine=_STATION),
+        seed=4,
     ),
     "journal-after-name": Mutation(
         protection="a blob has its name before the journal says so",
+        disabled="journal first, name afterwards",
         where="agent/offload/settler.py",
-        patches=[(Settler, "settle", _settle_first)],
-        kinds=[Kind.CRASH, Kind.POWER_CUT],
-        machine=_STATION,
-        path="/originals/",
+        patches=[(Settler, "settle", mutants.settle_first)],
+        targets=Targets((Kind.CRASH, Kind.POWER_CUT), machine=_STATION, path="/originals/"),
     ),
     "prefix": Mutation(
         protection="a partial read is resumed only after its bytes were checked",
+        disabled="whatever was kept is taken for good",
         where="agent/core/offload.py",
-        patches=[(agent.offload.single, "decide_start", _keep_all)],
-        kinds=[Kind.LYING_SYNC, Kind.CRASH],
-        machine=_STATION,
-        path="/partial/",
-        seed=12,
+        patches=[(agent.offload.single, "decide_start", mutants.keep_all)],
+        targets=Targets((Kind.LYING_SYNC,), machine=_STATION, path="/partial/", then=(Kind.CRASH,)),
+        seed=2,
     ),
     "admission": Mutation(
         protection="only the collector's signed admission closes an outbox row",
+        disabled="the broker's acknowledgement closes the row",
         where="agent/uplink/statements.py",
-        patches=[(StatementLoop, "_note_sent_now", _believe_puback)],
-        kinds=[Kind.MQTT_LOST],
+        patches=[(StatementLoop, "_note_sent_now", mutants.believe_puback)],
+        targets=Targets((Kind.MQTT_LOST,)),
     ),
     "receipt": Mutation(
         protection="receipts are verified once more before anything is erased",
+        disabled="the journal's word instead of a proof",
         where="agent/release/proofs.py",
-        patches=[(Proofs, "_prove", _unproven)],
-        kinds=[Kind.RECEIPT_DAMAGED],
-        machine=_STATION,
+        patches=[(Proofs, "_prove", mutants.unproven)],
+        targets=Targets((Kind.RECEIPT_DAMAGED,), machine=_STATION),
         seed=2,
     ),
     "intent": Mutation(
         protection="nothing is erased before the intent is admitted",
+        disabled="intents count as admitted once they are signed",
         where="agent/release/releaser.py",
-        patches=[(Releaser, "_open_intents", _as_if_admitted)],
-        kinds=[Kind.MQTT_LATE, Kind.AWAY],
-        seed=16,
+        patches=[(Releaser, "_open_intents", mutants.as_if_admitted)],
+        targets=Targets((Kind.MQTT_LATE, Kind.AWAY)),
+        seed=26,
     ),
     "identity": Mutation(
         protection="what is erased is the file that was read",
+        disabled="no file is looked at again",
         where="agent/core/release.py",
         patches=[(agent.release.erasing, "decide_check", lambda *_: Check.NOTHING)],
-        kinds=[Kind.FILE_REPLACED],
-        seed=7,
+        targets=Targets((Kind.FILE_REPLACED,)),
+        seed=22,
     ),
     "object-names": Mutation(
         protection="names in the store and in the log are synced",
+        disabled="syncing a folder does nothing",
         where="collector/files.py",
-        patches=[(PosixFiles, "sync_folder", _nothing)],
-        kinds=[Kind.POWER_CUT],
-        machine=COLLECTOR,
+        patches=[(PosixFiles, "sync_folder", mutants.nothing)],
+        targets=Targets((Kind.POWER_CUT,), machine=COLLECTOR),
     ),
     "group-sync": Mutation(
         protection="groups of small objects are synced",
+        disabled="the common sync does nothing",
         where="collector/objects/folder.py",
-        patches=[(PosixFiles, "sync_all", _nothing)],
-        kinds=[Kind.POWER_CUT],
-        machine=COLLECTOR,
+        patches=[(PosixFiles, "sync_all", mutants.nothing)],
+        targets=Targets((Kind.POWER_CUT,), machine=COLLECTOR),
     ),
     "object-re-read": Mutation(
         protection="objects are re-read and compared with the promised digest",
+        disabled="nothing is compared",
         where="collector/objects/folder.py",
-        patches=[(ObjectFolder, "_compare", _nothing)],
-        kinds=[Kind.LYING_SYNC],
-        machine=COLLECTOR,
+        patches=[(ObjectFolder, "_compare", mutants.nothing)],
+        targets=Targets((Kind.LYING_SYNC,), machine=COLLECTOR),
     ),
     "log-re-read": Mutation(
         protection="files of the log are re-read and compared",
+        disabled="nothing is compared",
         where="collector/log/tile_files.py",
-        patches=[(TileFiles, "_compare", _nothing)],
-        kinds=[Kind.LYING_SYNC],
-        machine=COLLECTOR,
+        patches=[(TileFiles, "_compare", mutants.nothing)],
+        targets=Targets((Kind.LYING_SYNC,), machine=COLLECTOR),
+        seed=4,
     ),
     "tiles-first": Mutation(
         protection="tiles are durable before the checkpoint that covers them",
+        disabled="the checkpoint first, its tiles afterwards",
         where="collector/log/writer.py",
-        patches=[(LogWriter, "append", _checkpoint_first)],
-        kinds=[Kind.CRASH, Kind.POWER_CUT],
-        machine=COLLECTOR,
-        path="/log/",
-        seed=3,
+        patches=[(LogWriter, "append", mutants.checkpoint_first)],
+        targets=Targets((Kind.CRASH, Kind.POWER_CUT), machine=COLLECTOR, path="/log/"),
     ),
     "known-statements": Mutation(
         protection="a statement that comes again is recognised by signer and id",
+        disabled="no statement is ever known",
         where="collector/sequencer.py",
-        patches=[(Catalogue, "entry_indices", _never_seen)],
-        kinds=[Kind.MQTT_TWICE, Kind.MQTT_LATE],
+        patches=[(Catalogue, "entry_indices", mutants.never_seen)],
+        targets=Targets((Kind.MQTT_TWICE, Kind.MQTT_LATE)),
         seed=2,
     ),
     "catching-up": Mutation(
         protection="after a crash the catalogue catches up with the log",
+        disabled="entries the catalogue lacks are passed over",
         where="collector/sequencer.py",
-        patches=[(Sequencer, "_catch_up", _forget_the_log)],
-        kinds=[Kind.CRASH, Kind.POWER_CUT],
-        machine=COLLECTOR,
-        path="catalogue.sqlite",
+        patches=[(Sequencer, "_catch_up", mutants.forget_the_log)],
+        targets=Targets((Kind.CRASH, Kind.POWER_CUT), machine=COLLECTOR, place=_PROJECTED),
+    ),
+    "journal-first": Mutation(
+        protection="a statement is journalled before it is sent",
+        disabled="a manifest is published as soon as it is signed",
+        where="agent/offload/settler.py",
+        patches=[(StatementLoop, "run", mutants.be_known), (Settler, "_testify", mutants.publish_at_once)],
+        targets=Targets((Kind.CRASH, Kind.IO_ERROR), machine=_STATION, path="journal.sqlite"),
+        seed=7,
+    ),
+    "fresh-listing": Mutation(
+        protection="a file is gone only if a listing made afterwards lacks it",
+        disabled="what the erasing seemed to do counts, also after it was interrupted",
+        where="agent/core/release.py",
+        patches=[(agent.release.closing, "decide_kept", mutants.as_it_seemed)],
+        targets=Targets((Kind.CRASH,), machine=_STATION, place="agent/offload/inventory.py _record: commit"),
+        seed=2,
+    ),
+    "answer-last": Mutation(
+        protection="an admission is answered when it is in the log",
+        disabled="answered first, logged afterwards",
+        where="collector/sequencer.py",
+        patches=[(Sequencer, "_commit", mutants.answer_first)],
+        targets=Targets((Kind.CRASH, Kind.POWER_CUT), machine=COLLECTOR),
+    ),
+    "one-answer": Mutation(
+        protection="a promise is answered once",
+        disabled="nobody asks what is answered already",
+        where="collector/core/sequencing.py",
+        patches=[
+            (collector.core.sequencing, "identify", mutants.by_itself),
+            (Sequencer, "_answered", lambda *_: {}),
+        ],
+        targets=Targets((Kind.DISK_FULL,), machine=COLLECTOR, place=_PROJECTED),
     ),
 }
 

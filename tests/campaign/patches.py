@@ -25,13 +25,17 @@ from unittest.mock import patch
 
 import aiohappyeyeballs
 import aiohttp.connector
+import nacl.bindings
 from sqlalchemy.engine import make_url
 
 import agent.app
 import agent.core.offload
+import agent.core.shipping
 import agent.offload.growing
 import agent.offload.offloader
 import agent.offload.reader
+import agent.reporter
+import agent.spool.shipments
 import agent.uplink.line
 import agent.uplink.sources
 import agent.uplink.tus
@@ -47,12 +51,15 @@ from agent.media.memory import MemoryRenderer
 from agent.offload.reader import block_buffer
 from agent.uplink.patience import Gate
 from collector.database.engine import open_engine
-from tests.campaign.clockwork import Clockwork, SimLock
+from tests.campaign.clockwork import Clockwork, SimEvent, SimLock
 
 KIB: Final = 1024
 
 SCALE: Final[tuple[tuple[Any, str, int], ...]] = (
     (agent.core.offload, "SMALL_BYTES", 8 * KIB),
+    (agent.core.shipping, "BUNDLE_BYTES", 64 * KIB),
+    (agent.core.shipping, "MAX_MEMBER_BYTES", 32 * KIB),
+    (agent.spool.shipments, "OPEN_BUNDLES", 2),
     (agent.offload.offloader, "SMALL_BYTES", 8 * KIB),
     (agent.offload.offloader, "EARLY_FROM_BYTES", 32 * KIB),
     (agent.offload.reader, "DURABLE_EVERY_BYTES", 16 * KIB),
@@ -61,6 +68,9 @@ SCALE: Final[tuple[tuple[Any, str, int], ...]] = (
     (agent.uplink.tus, "MAX_PART_BYTES", 48 * KIB),
 )
 """A shift's recordings at 1 to 256 and less: what decides a file's way through the programs stays reachable."""
+
+_STATUS_PERIOD_S: Final = 20.0
+"""For readers only: nothing relies on it, and no fault strikes at it."""
 
 _engines: dict[str, Any] = {}
 
@@ -82,6 +92,7 @@ def _threading(loop: Clockwork) -> SimpleNamespace:
         **{name: getattr(threading, name) for name in dir(threading) if name[0] != "_"}
     )
     simulated.Lock = simulated.RLock = partial(SimLock, loop)
+    simulated.Event = partial(SimEvent, loop)
     return simulated
 
 
@@ -89,6 +100,22 @@ def _ours() -> Iterator[Any]:
     for name, module in list(sys.modules.items()):
         if name.partition(".")[0] in ("agent", "collector"):
             yield module
+
+
+@contextmanager
+def verified_once() -> Iterator[None]:
+    """A signature that was found good stays good: the same bytes under the same key are verified once."""
+    real = nacl.bindings.crypto_sign_open
+    found: dict[tuple[bytes, bytes], bytes] = {}
+
+    def crypto_sign_open(signed: bytes, key: bytes) -> bytes:
+        asked = (signed, key)
+        if asked not in found:
+            found[asked] = real(signed, key)
+        return found[asked]
+
+    with _adjust(nacl.bindings, "crypto_sign_open", crypto_sign_open):
+        yield
 
 
 @contextmanager
@@ -148,6 +175,7 @@ def installed(
         return loop.submit(function, *args, **kwargs)
 
     with ExitStack() as stack:
+        stack.enter_context(verified_once())
 
         def put(target: Any, name: str, value: object) -> None:
             stack.enter_context(_adjust(target, name, value))
@@ -169,6 +197,9 @@ def installed(
         put(socket, "create_connection", sockets.create_connection)
         # the station
         put(agent.uplink.line, "socket", sockets)
+        reporting = agent.reporter.Reporter.__init__.__kwdefaults__
+        assert reporting is not None
+        stack.enter_context(patch.dict(reporting, {"period_s": _STATUS_PERIOD_S}))
         put(agent.app, "utc_now", clock)
         put(agent.app, "FolderDock", lambda folder, **_: make_dock(folder))
         put(agent.app, "MqttBus", lambda *, station, presence, **_: make_broker(station, presence))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache
@@ -74,17 +75,32 @@ MQTT_ACTS: Final = {
     Kind.MQTT_CUT: BrokerAct.CUT,
     Kind.MQTT_KILLED: BrokerAct.KILL,
 }
+FILLS: Final = frozenset({Verb.CREATE, Verb.WRITE, Verb.FOLDER, Verb.COMMIT})
+
 STRIKES_AT: Final = {
     Kind.SHORT_WRITE: frozenset({Verb.WRITE}),
     Kind.LYING_SYNC: frozenset({Verb.SYNC}),
     Kind.RECEIPT_DAMAGED: frozenset({Verb.SYNC}),
     Kind.NO_SPACE: frozenset({Verb.CREATE, Verb.WRITE, Verb.FOLDER, Verb.RENAME, Verb.LINK, Verb.COMMIT}),
+    Kind.DISK_FULL: FILLS,
     Kind.DONE_AND_FAILED: frozenset(set(Verb) - {Verb.WRITE, Verb.CREATE}),
 }
 """Where a fault of this kind can strike; everywhere if nothing is said."""
 
+ALL_VERBS: Final = frozenset(Verb)
 
-_TOOLS: Final = frozenset({"collector/files.py", "collector/part_writer.py", "agent/spool/database.py"})
+Step = tuple[str, str, Verb]
+"""A durable step by what matters of it: machine, place in the code, what it does."""
+
+
+_TOOLS: Final = frozenset(
+    {
+        "collector/files.py",
+        "collector/part_writer.py",
+        "collector/database/engine.py",
+        "agent/spool/database.py",
+    }
+)
 """Code that does what others say: who said so is the place."""
 
 
@@ -113,17 +129,33 @@ class Fault:
     kind: Kind
     machine: str = ""
     path: str = ""
+    place: str = ""
+    """The one place in the code that counts; every one if empty."""
+    usual: frozenset[str] = frozenset()
+    """Places that do not count; of the others each counts once: what only recovery comes to."""
     at: int = 0
     at_s: float = 0.0
     for_s: float = 0.0
     seen: int = 0
     struck: bool = False
+    _places: set[str] = field(default_factory=set)
 
     def describe(self) -> str:
         where = f"step {self.at}" if self.at else f"second {self.at_s:.1f}"
-        return (
-            f"{self.kind.value} on {self.machine} at {where}, {'struck' if self.struck else 'never struck'}"
-        )
+        which = f" of {self.place}" if self.place else " off the usual way" if self.usual else ""
+        end = "struck" if self.struck else "never struck"
+        return f"{self.kind.value} on {self.machine} at {where}{which}, {end}"
+
+    def is_due(self, place: str) -> bool:
+        """One step further; whether this is the one."""
+        if self.place and place != self.place:
+            return False
+        if self.usual:
+            if place in self.usual or place in self._places:
+                return False
+            self._places.add(place)
+        self.seen += 1
+        return self.seen >= self.at
 
 
 @dataclass(eq=False)
@@ -133,35 +165,42 @@ class Plan:
     rng: Random
     faults: list[Fault] = field(default_factory=list)
     active: bool = True
-    steps: Counter[tuple[str, Verb]] = field(default_factory=Counter)
+    steps: Counter[Step] = field(default_factory=Counter)
     places: Counter[str] = field(default_factory=Counter)
     places_struck: Counter[str] = field(default_factory=Counter)
     writes: int = 0
     messages: int = 0
     struck: Counter[Kind] = field(default_factory=Counter)
     notes: list[str] = field(default_factory=list)
+    on_full: Callable[[Fault], None] = lambda _: None
+    """A disk becomes full at a step, and stays so for a while."""
 
-    def at_step(self, process: Process, verb: Verb, path: str) -> Act | None:
-        """A durable step of a program."""
-        self.steps[process.machine, verb] += 1
+    def at_step(self, process: Process, verb: Verb, path: str, *, is_full: bool) -> Act | None:
+        """A durable step of a program, on a disk that may be full."""
         place = _place(verb)
+        self.steps[process.machine, place, verb] += 1
         self.places[place] += 1
-        if not self.active:
-            return None
+        act = self._strike_at(process, place, verb, path) if self.active else None
+        if act is None and is_full and verb in FILLS:
+            act = Act.NO_SPACE
+        if act is not None:
+            self.places_struck[place] += 1
+        return act
+
+    def _strike_at(self, process: Process, place: str, verb: Verb, path: str) -> Act | None:
         for fault in self.faults:
-            if fault.struck or fault.kind not in ACTS or fault.machine != process.machine:
+            if fault.struck or not fault.at or fault.machine != process.machine or fault.path not in path:
                 continue
-            if fault.path not in path:
+            if fault.kind not in ACTS and fault.kind is not Kind.DISK_FULL:
                 continue
             is_receipt = "/receipts/" in path and verb is Verb.SYNC
             if fault.kind is (Kind.LYING_SYNC if is_receipt else Kind.RECEIPT_DAMAGED):
                 continue  # a receipt is not evidence: whoever reads it verifies it, and it can be made again
-            if verb not in STRIKES_AT.get(fault.kind, frozenset(Verb)):
-                continue
-            fault.seen += 1
-            if fault.seen >= fault.at:
+            if verb in STRIKES_AT.get(fault.kind, ALL_VERBS) and fault.is_due(place):
                 self.strike(fault, f"{process.machine}: {verb.value} {path.rpartition('/')[2]}")
-                self.places_struck[place] += 1
+                if fault.kind is Kind.DISK_FULL:
+                    self.on_full(fault)
+                    return Act.NO_SPACE
                 return self.rng.choice(ACTS[fault.kind])
         return None
 

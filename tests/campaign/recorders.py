@@ -33,6 +33,8 @@ class Recorder:
     volume: DockedVolume | None = None
     place: tuple[str, str] | None = None
     strained: set[bytes] = field(default_factory=set)
+    alike: set[bytes] = field(default_factory=set)
+    """Files that look like the one before them in every respect."""
     erased: list[Version] = field(default_factory=list)
     on_erased: Callable[[Version], None] = lambda _: None
     _changes: int = 0

@@ -18,6 +18,7 @@ from agent.errors import AgentError
 from protocol.digest import Digest
 from tests.campaign.erasure import lacking_to_erase
 from tests.campaign.judge import Judge
+from tests.campaign.patches import verified_once
 from tests.campaign.plan import Fault, Plan
 from tests.campaign.recorders import Recorder, Version
 from tests.campaign.scenario import SHAPES, Extent, Scenario, Stay, Targets, choose_faults
@@ -69,9 +70,10 @@ class Run:
         faults: list[Fault] | None = None,
         extent: Extent,
         targets: Targets | None = None,
+        patience_s: float = PATIENCE_S,
         recovery_s: float = RECOVERY_S,
     ) -> None:
-        self._recovery_s = recovery_s
+        self._patience_s, self._recovery_s = patience_s, recovery_s
         self._seed = seed
         self._rng = Random(f"run {seed}")
         self.scenario = Scenario.of(seed % SHAPES)
@@ -113,13 +115,14 @@ class Run:
 
     def _judge(self) -> list[Violation]:
         world = self.world
-        return Judge(
-            collector=collector_config(world.root),
-            stations=[agent_config(world.root, name) for name in self.scenario.stations],
-            log_key=world.log_key,
-            recorders=world.recorders,
-            struck=self.plan.struck,
-        ).violations()
+        with verified_once():
+            return Judge(
+                collector=collector_config(world.root),
+                stations=[agent_config(world.root, name) for name in self.scenario.stations],
+                log_key=world.log_key,
+                recorders=world.recorders,
+                struck=self.plan.struck,
+            ).violations()
 
     # --- the course of events ----------------------------------------------------------------------------------
 
@@ -134,7 +137,7 @@ class Run:
             world.recorders.append(recorder)
         tasks = [world.loop.create_task(self._stay(stay)) for stay in self.scenario.stays]
         tasks += [world.loop.create_task(self._striker.strike(fault)) for fault in self.plan.faults]
-        await self._until_idle(PATIENCE_S, started=tasks)
+        await self._until_idle(self._patience_s, started=tasks)
         self._end_faults(tasks)
         person = world.loop.create_task(self._do_what_tiles_say())
         finished = await self._until_idle(self._recovery_s, started=())
@@ -249,6 +252,7 @@ class Run:
             is_cleared = self.world.release and bool(recorder.files)
             if found not in (_CLEARED if is_cleared else _DELIVERED | _CLEARED):
                 return f"{name}: {bay} is {found}"
-        if journal.open_intents():
-            return f"{name}: an intent is open"
+        here = {visit.recorder_key for visit in visits.values()}
+        if any(intent.recorder_key in here for intent in journal.open_intents()):
+            return f"{name}: an intent is open"  # one whose recorder went elsewhere waits for it
         return ""

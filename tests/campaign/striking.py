@@ -23,7 +23,7 @@ class Striker:
     async def strike(self, fault: Fault) -> None:
         """Faults that have a time instead of a step."""
         world, machine = self.world, self.world.machines[fault.machine]
-        if fault.kind in (*ACTS, *NET_ACTS, *MQTT_ACTS, Kind.PULLED_AT_RELEASE):
+        if fault.at or fault.kind in (*ACTS, *NET_ACTS, *MQTT_ACTS, Kind.PULLED_AT_RELEASE):
             return
         await asyncio.sleep(fault.at_s)
         recorder = self._rng.choice(world.recorders)
@@ -75,8 +75,6 @@ class Striker:
     def _strain(self, fault: Fault, recorder: Recorder) -> None:
         if not recorder.files:
             return
-        if not recorder.files:
-            return
         path = self._rng.choice(sorted(recorder.files))
         found = recorder.files[path]
         found.fails_at[self._rng.randrange(len(found.data) + 1)] = 5
@@ -93,6 +91,7 @@ class Striker:
         recorder.put(path, self._rng.randbytes(len(before.data)))
         if self.world.release:
             recorder.files[path].modified_ns = before.modified_ns
+            recorder.alike.add(path)
         self._struck(fault, f"{recorder.name} {path!r}")
         if not self.world.release or self._rng.random() < 0.5:
             self.world.changed(recorder)

@@ -24,8 +24,8 @@ from tests.campaign.disk import Disk
 from tests.campaign.kernel import Kernel
 from tests.campaign.network import Network
 from tests.campaign.patches import installed
-from tests.campaign.plan import Plan
-from tests.campaign.process import CURRENT, Process
+from tests.campaign.plan import Fault, Plan
+from tests.campaign.process import CURRENT, Crash, Process
 from tests.campaign.recorders import Recorder, SimDock
 from tests.campaign.sockets import socket_module
 from tests.campaign.template import COLLECTOR, START, Template, agent_config, collector_config
@@ -74,7 +74,9 @@ class World:
         self.release = release
         self.rng = rng
         self.plan = plan
+        plan.on_full = self._fill
         self.loop = Clockwork(Random(rng.random()))
+        self.loop.set_exception_handler(_note_exception)
         self.away: set[str] = set()
         self.network = Network(
             self.loop, Random(rng.random()), plan.at_write, lambda name: name not in self.away
@@ -127,6 +129,8 @@ class World:
     async def _drain(self) -> None:
         for _ in range(200):
             await asyncio.sleep(0.01)
+            if not self.loop.is_working and len(asyncio.all_tasks()) == 1:
+                break
 
     def _station(self, *args: Any) -> Station:
         process = CURRENT.get()
@@ -152,18 +156,16 @@ class World:
     def at_step(self, process: Process, verb: Verb, path: str) -> Act | None:
         if "/status." in path:
             return None  # a snapshot for readers, which nothing relies on
-        act = self.plan.at_step(process, verb, path)
+        is_full = self.machines[process.machine].is_full
+        act = self.plan.at_step(process, verb, path, is_full=is_full)
         if act is not None:
             self.note(f"{act.value} at {verb.value} {path.removeprefix(str(self.root))}")
-            return act
-        if self.machines[process.machine].is_full and verb in (
-            Verb.CREATE,
-            Verb.WRITE,
-            Verb.FOLDER,
-            Verb.COMMIT,
-        ):
-            return Act.NO_SPACE
-        return None
+        return act
+
+    def _fill(self, fault: Fault) -> None:
+        machine = self.machines[fault.machine]
+        machine.is_full = True
+        self.loop.call_later(fault.for_s, setattr, machine, "is_full", False)
 
     def end(self, process: Process, *, power_cut: bool) -> None:
         self._die(process, silently=power_cut)
@@ -250,6 +252,12 @@ class World:
         if recorder.place is not None:
             self.note(f"{recorder.name} pulled")
             self.docks[recorder.place[0]].pull(recorder.place[1])
+
+
+def _note_exception(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """That a dead program's tasks end with a crash is no news."""
+    if not isinstance(context.get("exception"), Crash):
+        loop.default_exception_handler(context)
 
 
 def _look_at(task: asyncio.Task[None]) -> None:
