@@ -126,10 +126,15 @@ def fill(path: Path, rows: int) -> None:
         findings: map(finding_row, range(rows)),
         tables.custody: map(explained_row, range(0, rows, 3)),
     }
+    indexes = [index for table in sources for index in table.indexes]
+    for index in indexes:  # made once, at the end
+        index.drop(engine)
     for table, source in sources.items():
         while chunk := [row for _, row in zip(range(_CHUNK), source, strict=False)]:
             with writing(engine) as connection:
                 connection.execute(insert(table), chunk)
+    for index in indexes:
+        index.create(engine)
     engine.dispose()
 
 
@@ -208,7 +213,9 @@ def main() -> int:
         path = Path(folder) / "catalogue.sqlite"
         fill(path, options.rows)
         catalogue = Catalogue.look_into(path, read_listing=_no_listing)
-        print(f"{options.rows:,} clips, {options.rows:,} findings; pages of {_PAGE}; milliseconds")
+        print(
+            f"{options.rows:,} clips, {options.rows:,} findings; pages of {_PAGE}; milliseconds", flush=True
+        )
         print(f"{'question':<30}{'CPU median':>12}{'CPU p95':>12}{'clock p95':>12}")
         for name, ask in Questions(catalogue, options.rows, options.seed).all().items():
             middle, high, clock = measure(ask, options.times)

@@ -197,6 +197,7 @@ Index(
 Index(
     "ix_clips_unstored",
     clips.c.agency,
+    clips.c.stored_index,
     clips.c.started_at,
     clips.c.log_index,
     sqlite_where=_unstored_clip,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -18,7 +18,7 @@ from sqlalchemy import Engine, event
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-from collector.catalogue import MAX_PAGE, Catalogue, Clip, ClipFilter, Position
+from collector.catalogue import MAX_PAGE, Catalogue, Clip, ClipFilter, FindingFilter, Position
 from collector.catalogue.catalogue import MIGRATIONS
 from collector.catalogue.clips import clips_query
 from collector.catalogue.tables import metadata
@@ -26,6 +26,7 @@ from collector.catalogue.trail import custody_query
 from collector.database.engine import open_engine, reading, sqlite_url
 from collector.database.migrating import upgrade
 from protocol.claims import TimeClaim
+from protocol.digest import Digest
 from protocol.listing import ListingRow, RowState
 from protocol.statements import Manifest
 from tests.support.catalogues import apply_all, catalogue_in
@@ -203,6 +204,37 @@ def test_no_list_scans_the_table_or_sorts(engine: Engine, after: Position | None
         steps = plans(engine, partial(ask, wanted))
         assert steps
         assert all(step.startswith("SEARCH clips USING INDEX") for step in steps), (wanted, steps)
+
+
+def test_clips_that_are_not_stored_are_found_without_those_that_are(engine: Engine) -> None:
+    wanted = ClipFilter(agencies=frozenset({"alpha"}), stored=False)
+    steps = plans(engine, lambda: Catalogue(engine, read_listing=_no_listing).clips(wanted, limit=50))
+    assert steps[0].startswith("SEARCH clips USING INDEX ix_clips_unstored (agency=? AND stored_index=?")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "index"),
+    [
+        (FindingFilter(), "agency"),
+        (FindingFilter(is_open=True), "open"),
+        (FindingFilter(station="dock-1"), "station"),
+        (FindingFilter(recorder="R1"), "recorder"),
+        (FindingFilter(visit="0" * 32), "visit"),
+        (FindingFilter(code="deficit"), "code"),
+    ],
+)
+def test_every_page_of_findings_has_its_index(engine: Engine, wanted: FindingFilter, index: str) -> None:
+    catalogue = Catalogue(engine, read_listing=_no_listing)
+    asked = replace(wanted, agencies=frozenset({"alpha"}))
+    steps = plans(engine, lambda: catalogue.findings(asked, limit=50))
+    assert steps[0].startswith(f"SEARCH findings USING INDEX ix_findings_{index} ")
+    assert not any("TEMP B-TREE" in step or step.startswith("SCAN") for step in steps)
+    (counting,) = plans(engine, catalogue.open_findings)
+    assert counting == "SEARCH findings USING COVERING INDEX ix_findings_open_code (is_open=?)"
+
+
+def _no_listing(_agency: str, _listing: Digest) -> Iterable[ListingRow]:
+    return ()
 
 
 def test_no_other_question_scans_a_table(engine: Engine) -> None:
