@@ -7,11 +7,9 @@ import argparse
 import json
 import signal
 import sys
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 
-from tests.campaign.campaign import Campaign
+from tests.campaign.campaign import Campaign, scratch
 from tests.campaign.mutations import MUTATIONS
 from tests.campaign.noticing import Noticed, notice_all, table
 from tests.campaign.plan import Kind
@@ -97,8 +95,8 @@ def _notice(options: argparse.Namespace) -> int:
 
 
 def _repeat(options: argparse.Namespace) -> int:
-    with tempfile.TemporaryDirectory(prefix="zhilu-faults-") as home:
-        outcome = Bench(Path(home)).run(options.repeat, mutation=options.mutation, only=options.only)
+    with scratch() as home:
+        outcome = Bench(home).run(options.repeat, mutation=options.mutation, only=options.only)
     for fault in outcome.planned:
         print(f"planned: {fault.describe()}")
     print("\n".join(outcome.story))

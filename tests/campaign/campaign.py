@@ -61,13 +61,20 @@ class Campaign:
 
 
 @contextmanager
+def scratch() -> Iterator[Path]:
+    """A folder for a while, in memory: a hundred times faster than on a disk, and no number of a file comes twice."""
+    shm = Path("/dev/shm")
+    in_memory = shm if os.access(shm, os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix="zhilu-faults-", dir=in_memory) as home:
+        yield Path(home)
+
+
+@contextmanager
 def working(orders: Sequence[Mapping[str, object]]) -> Iterator[Iterator[Mapping[str, Any]]]:
     """A worker process for each order, and what they say, until they have nothing more to say. Afterwards they and
     their files are gone, whatever happened."""
-    shm = Path("/dev/shm")  # in memory: the same bytes as on a disk, a hundred times faster
-    in_memory = shm if os.access(shm, os.W_OK) else None
-    with tempfile.TemporaryDirectory(prefix="zhilu-faults-", dir=in_memory) as home:
-        workers = [_start(Path(home) / str(number), order) for number, order in enumerate(orders)]
+    with scratch() as home:
+        workers = [_start(home / str(number), order) for number, order in enumerate(orders)]
         try:
             yield _results(workers)
         finally:

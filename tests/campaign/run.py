@@ -226,6 +226,9 @@ class Run:
 
     def _unfinished(self) -> str:
         """What is still to be done; empty when nothing is."""
+        held = [recorder.name for recorder in self.world.recorders if recorder.place is None]
+        if held and not self.plan.active:
+            return f"{held[0]} is in somebody's hands"
         try:
             return next(filter(None, (self._station_unfinished(name) for name in self.scenario.stations)), "")
         except (AgentError, sqlite3.Error) as error:
