@@ -171,7 +171,7 @@ class Questions:
             ),
             "findings of no station": lambda: self._findings(FindingFilter(station="unknown")),
             "findings before a day": lambda: self._findings(
-                FindingFilter(opened_before=at(self._random.randrange(self._rows)))
+                FindingFilter(opened_before=at(self._random.randrange(self._rows))), first_page=True
             ),
             "count of open findings": lambda: len(self._catalogue.open_findings()),
         }
@@ -185,10 +185,12 @@ class Questions:
     def _clips(self, wanted: ClipFilter) -> int:
         return len(self._catalogue.clips(wanted, limit=_PAGE).clips)
 
-    def _findings(self, wanted: FindingFilter) -> int:
-        """Half of the time a first page, else one from anywhere."""
+    def _findings(self, wanted: FindingFilter, *, first_page: bool = False) -> int:
+        """Half of the time a first page, else one from anywhere. No cursor that is given out lies behind the day that
+        was asked for."""
         somewhere = self._random.randrange(self._rows)
-        after = (somewhere, digest("finding", somewhere)) if self._random.random() < 0.5 else None
+        goes_on = not first_page and self._random.random() < 0.5
+        after = (somewhere, digest("finding", somewhere)) if goes_on else None
         return len(self._catalogue.findings(wanted, limit=_PAGE, after=after).findings)
 
 
