@@ -27,7 +27,7 @@ from agent.media_desk import MediaDesk
 from agent.offload.settings import ReleaseTools, VisitSettings, VisitTools
 from agent.offload.testimony import Testimony
 from agent.reporter import Reporter
-from agent.signer import StationSigner
+from agent.signer import MadeStatements, StationSigner
 from agent.spool.directory import DirectorySpool
 from agent.spool.journal import Journal
 from agent.uplink.collector_http import CollectorClient
@@ -50,11 +50,14 @@ class Station:
         self._bells = Doorbells()
         self._spool = DirectorySpool(config.spool_dir)
         self._journal = Journal(config.journal_path, self._spool)
+        seed = keys.ensure_keys().seed
+        made = MadeStatements(seed)
         signer = StationSigner(
             station=enrolment.station,
             agencies=enrolment.agencies,
-            seed=keys.ensure_keys().seed,
+            seed=seed,
             holders=config.holders,
+            made=made,
         )
         self._testimony = Testimony(signer=signer, clock=utc_now, new_id=lambda: secrets.token_hex(16))
         self._collector = CollectorClient(
@@ -73,6 +76,7 @@ class Station:
                 log_key=enrolment.log_key,
                 collector_key=enrolment.collector_public_key,
                 evidence=config.data_dir / "contradictions",
+                made=made,
                 upload_slots=config.uploads_at_once,
             ),
             journal=self._journal,

@@ -5,7 +5,7 @@ Canonical spelling matters: what is signed, compared or counted as a duplicate m
 
 from __future__ import annotations
 
-import base64
+import binascii
 import re
 from typing import Final
 
@@ -17,13 +17,15 @@ _FORBIDDEN: Final = re.compile(r"[\x00-\x1f\ud800-\udfff]")
 
 def encode_base64(data: bytes) -> str:
     """Standard Base 64 with padding (RFC 4648 §4)."""
-    return base64.b64encode(data).decode("ascii")
+    return binascii.b2a_base64(data, newline=False).decode("ascii")
 
 
 def decode_base64(text: str, what: str) -> bytes:
     """The inverse of ``encode_base64``; any other spelling, unused bits included, raises MalformedError."""
     try:
-        data = base64.b64decode(text, validate=True)
+        data = binascii.a2b_base64(
+            text
+        )  # lenient: what it passes over is missing from the text made of its result
     except ValueError as error:
         raise MalformedError(f"{what} is not Base 64") from error
     if encode_base64(data) != text:

@@ -6,15 +6,17 @@ raises, nothing of it is there. Methods block: the event loop calls them through
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Final, TypeAlias
 
 from agent.spool.errors import JournalError, JournalNewerError, JournalStorageError
+from protocol.digest import Digest
 from protocol.times import parse_time
 
 Row: TypeAlias = sqlite3.Row
@@ -35,6 +37,11 @@ _OF_THE_DISK: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqli
 def text_time(text: str | None) -> datetime | None:
     """A nullable column of times."""
     return None if text is None else parse_time(text)
+
+
+def one_value(digests: Iterable[Digest]) -> str:
+    """Any number of digests as one value of a query: ``IN (SELECT value FROM json_each(?))``."""
+    return json.dumps([str(digest) for digest in digests])
 
 
 class Database:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
-from agent.spool.database import Database, Row
+from agent.spool.database import Database, Row, one_value
 from agent.spool.files import SpoolFiles
 from agent.spool.records import (
     Delivery,
@@ -27,9 +27,6 @@ SELECT d.*, coalesce(d.upload_url, b.upload_url) AS sent_to, s.outcome IS 'admit
 FROM deliveries AS d JOIN statements AS s USING (statement) LEFT JOIN bundles AS b USING (bundle)
 WHERE d.receipted_at IS NULL AND s.outcome IS NOT 'refused'
 """
-
-_QUERY_VALUES: Final = 500
-"""Values of one query: below what SQLite takes in every build."""
 
 _EVICTABLE: Final = """
 SELECT b.purpose, b.digest, b.size_bytes, max(d.receipted_at) AS receipted_at
@@ -63,14 +60,9 @@ class Deliveries(Database):
 
     def deliveries(self, statements: Sequence[Digest]) -> dict[Digest, Delivery]:
         """The open deliveries among those that these statements promised."""
-        found: dict[Digest, Delivery] = {}
-        for start in range(0, len(statements), _QUERY_VALUES):
-            page = [str(statement) for statement in statements[start : start + _QUERY_VALUES]]
-            marks = ",".join("?" * len(page))
-            for row in self.all(f"{OPEN_DELIVERIES} AND d.statement IN ({marks})", page):
-                delivery = self._delivery(row)
-                found[delivery.statement] = delivery
-        return found
+        named = " AND d.statement IN (SELECT value FROM json_each(?))"
+        found = map(self._delivery, self.all(OPEN_DELIVERIES + named, (one_value(statements),)))
+        return {delivery.statement: delivery for delivery in found}
 
     def sent_deliveries(self, limit: int) -> list[Delivery]:
         """Whose bytes and statement the collector has, and whose receipt is still missing; longest sent first."""

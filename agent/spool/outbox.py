@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from agent.spool.database import Database, Row, text_time
+from agent.spool.database import Database, Row, one_value, text_time
 from agent.spool.records import OutboxRow
 from protocol.digest import Digest
 from protocol.dsse import Envelope
@@ -30,48 +31,49 @@ class Outbox(Database):
         row = self.one("SELECT envelope FROM statements WHERE statement = ?", (str(statement),))
         return None if row is None else bytes(row["envelope"])
 
-    def unsettled_statements(self, limit: int) -> list[OutboxRow]:
-        """What the collector has not answered, in the order it was journalled."""
-        rows = self.all("SELECT * FROM statements WHERE outcome IS NULL ORDER BY seq LIMIT ?", (limit,))
+    def unsettled_statements(
+        self, limit: int, *, resting: tuple[datetime, datetime] | None = None
+    ) -> list[OutboxRow]:
+        """What the collector has not answered, in the order it was journalled; without those offered last between the
+        two times of ``resting``, which are given time for their answer."""
+        first, last = (None, None) if resting is None else map(format_time, resting)
+        rows = self.all(
+            "SELECT * FROM statements WHERE outcome IS NULL AND (sent_at BETWEEN ? AND ?) IS NOT TRUE"
+            " ORDER BY seq LIMIT ?",
+            (first, last, limit),
+        )
         return [_outbox_row(row) for row in rows]
 
-    def note_sent(self, statement: Digest, now: datetime) -> None:
-        """It was handed to the broker or posted: proves nothing, only paces the next attempt."""
-        self.execute(
+    def note_sent(self, statements: Sequence[Digest], now: datetime) -> None:
+        """They were handed to the broker or posted: proves nothing, only paces the next attempt."""
+        at = format_time(now)
+        self.execute_many(
             "UPDATE statements SET sent_at = ?, attempts = attempts + 1 WHERE statement = ?",
-            (format_time(now), str(statement)),
+            ((at, str(statement)) for statement in statements),
         )
 
-    def settle_admitted(self, statement: Digest, index: int, now: datetime) -> bool:
-        """The collector admitted it at this log index. Repeating changes nothing; an admission overrides a refusal.
-        False for a statement this journal does not hold."""
-        return self._settle(statement, "admitted", now, index=index)
+    def known_statements(self, statements: Sequence[Digest]) -> set[Digest]:
+        """Those of the statements that this station made."""
+        sql = "SELECT statement FROM statements WHERE statement IN (SELECT value FROM json_each(?))"
+        return {Digest.parse(row["statement"]) for row in self.all(sql, (one_value(statements),))}
 
-    def settle_refused(self, statement: Digest, code: str, detail: str | None, now: datetime) -> bool:
-        """The collector refused it for good: a person must look. Never overrides an admission. False for a statement
-        this journal does not hold."""
-        return self._settle(statement, "refused", now, code=code, detail=detail)
+    def settle_admitted(self, admitted: Mapping[Digest, int], now: datetime) -> None:
+        """The collector admitted these at their log indices. Repeating changes nothing; an admission overrides a
+        refusal."""
+        at = format_time(now)
+        self.execute_many(
+            "UPDATE statements SET outcome = 'admitted', log_index = ?, code = NULL, detail = NULL, settled_at = ?"
+            " WHERE statement = ? AND outcome IS NOT 'admitted'",
+            ((index, at, str(statement)) for statement, index in admitted.items()),
+        )
 
-    def _settle(
-        self,
-        statement: Digest,
-        outcome: str,
-        now: datetime,
-        *,
-        index: int | None = None,
-        code: str | None = None,
-        detail: str | None = None,
-    ) -> bool:
-        with self.transaction():
-            known = self.one("SELECT outcome FROM statements WHERE statement = ?", (str(statement),))
-            if known is None or known["outcome"] in ("admitted", outcome):
-                return known is not None
-            self.execute(
-                "UPDATE statements SET outcome = ?, log_index = ?, code = ?, detail = ?, settled_at = ?"
-                " WHERE statement = ?",
-                (outcome, index, code, detail, format_time(now), str(statement)),
-            )
-        return True
+    def settle_refused(self, statement: Digest, code: str, detail: str | None, now: datetime) -> None:
+        """The collector refused it for good: a person must look. Never overrides an admission."""
+        self.execute(
+            "UPDATE statements SET outcome = 'refused', code = ?, detail = ?, settled_at = ?"
+            " WHERE statement = ? AND outcome IS NULL",
+            (code, detail, format_time(now), str(statement)),
+        )
 
 
 def _outbox_row(row: Row) -> OutboxRow:

@@ -169,6 +169,11 @@ class Delivery:
     alone: bool = False
 
 
+def bundle_key(bundle: int) -> str:
+    """The key of the shipment that is a bundle."""
+    return f"bundle {bundle}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shipment:
     """What travels in one upload (一次上传): one delivery, or the deliveries of a journalled bundle, by purpose and
@@ -181,7 +186,7 @@ class Shipment:
     @property
     def key(self) -> str:
         """The same after a restart, other for every other shipment."""
-        return str(self.deliveries[0].statement) if self.bundle is None else f"bundle {self.bundle}"
+        return str(self.deliveries[0].statement) if self.bundle is None else bundle_key(self.bundle)
 
     @property
     def size_bytes(self) -> int:

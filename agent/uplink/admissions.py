@@ -11,6 +11,7 @@ from agent.spool.journal import Journal
 from agent.uplink.errors import AdmissionInvalidError
 from agent.uplink.state import Clock, UplinkState
 from protocol.admission import Admission, AdmissionResult, open_admission
+from protocol.digest import Digest
 from protocol.errors import ProtocolError
 
 _log = logging.getLogger(__name__)
@@ -71,19 +72,16 @@ class AdmissionDesk:
             raise AdmissionInvalidError(f"an admission for {admission.station}, not for {self._station}")
         return admission
 
-    def _settle(self, admission: Admission) -> set[object]:
+    def _settle(self, admission: Admission) -> set[Digest]:
         """In a thread, all in one transaction; the statements that are not ours."""
-        foreign: set[object] = set()
         now = self._now()
+        admitted = {item.statement: item.index for item in admission.results if item.index is not None}
         with self._journal.transaction():
-            for result in admission.results:
-                if self._journal.statement(result.statement) is None:
-                    foreign.add(result.statement)
-                elif result.index is not None:
-                    self._journal.settle_admitted(result.statement, result.index, now)
-                elif _is_final_refusal(result):
-                    self._journal.settle_refused(result.statement, str(result.code), result.detail, now)
-        return foreign
+            self._journal.settle_admitted(admitted, now)
+            for result in filter(_is_final_refusal, admission.results):
+                self._journal.settle_refused(result.statement, str(result.code), result.detail, now)
+            named = [result.statement for result in admission.results]
+            return set(named) - self._journal.known_statements(named)
 
 
 def _is_final_refusal(result: AdmissionResult) -> bool:

@@ -7,10 +7,11 @@ that came twice, or late, or for a delivery already closed, changes nothing.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from agent.errors import AgentError
 from agent.spool.journal import Journal
@@ -19,16 +20,19 @@ from agent.uplink.batch import Together
 from agent.uplink.errors import ReceiptInvalidError, ReceiptMismatchError
 from agent.uplink.log_watch import LogWatch
 from agent.uplink.state import Clock
-from protocol.canonical import canonical, parse_json
+from protocol.canonical import parse_json
 from protocol.digest import Digest
 from protocol.errors import ProtocolError
 from protocol.limits import MAX_RECEIPT_BYTES
 from protocol.note import VerifierKey
 from protocol.receipt import Receipt
-from protocol.receipt_parts import ReceiptParts
+from protocol.receipt_parts import OwnStatements, ReceiptParts
 from protocol.verify import verify_receipt_with
 
 _log = logging.getLogger(__name__)
+
+_ONE_LINE: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), check_circular=False)
+"""How receipts are kept: the same JSON in ASCII, which is its canonical form wherever that is ASCII too."""
 
 SettledListener = Callable[[Sequence[Digest]], None]
 """Told, on the event loop, that deliveries need no more work."""
@@ -67,11 +71,14 @@ class ReceiptDesk:
         watch: LogWatch,
         log_key: VerifierKey,
         now: Clock,
+        made: OwnStatements | None = None,
     ) -> None:
+        """``made``: what this station signed itself."""
         self._journal = journal
         self._watch = watch
         self._log_key = log_key
         self._now = now
+        self._made = made
         self._pushed: Together[bytes, Outcome] = Together(self.accept_all, name="receipts")
         self.on_settled: SettledListener = lambda _: None
 
@@ -117,7 +124,7 @@ class ReceiptDesk:
 
     def _examine(self, offered: Sequence[object]) -> list[_Found]:
         """In a thread."""
-        parts = ReceiptParts(self._log_key)
+        parts = ReceiptParts(self._log_key, self._made)
         read = [_read(item, parts) for item in offered]
         statements = [item.receipt.statement for item in read if isinstance(item, _Read)]
         waiting = self._journal.deliveries(statements)
@@ -162,7 +169,7 @@ def _verify(read: _Read, delivery: Delivery | None, parts: ReceiptParts) -> _Fou
         return ReceiptMismatchError(f"the receipt is for {named}, this station promised {promised}")
     try:
         verified = verify_receipt_with(receipt, parts)
-        data = canonical(read.value)
     except ProtocolError as error:
         return ReceiptInvalidError(f"the receipt does not verify ({error.code}): {error}")
+    data = _ONE_LINE.encode(read.value).encode()
     return _Examined(delivery=delivery, data=data, checkpoint_note=verified.checkpoint_note)

@@ -37,6 +37,7 @@ from agent.uplink.workers import Circumstances, Workers
 from protocol.digest import Digest
 from protocol.errors import ForkError, ProtocolError
 from protocol.note import VerifierKey
+from protocol.receipt_parts import OwnStatements
 
 _BROKER_LOOK_S: Final = 1.0
 """How often a connected broker is looked at, to notice the next reconnection."""
@@ -54,6 +55,8 @@ class UplinkSettings:
     """The key admissions are signed with."""
     evidence: Path
     """Folder for contradictions of the log."""
+    made: OwnStatements | None = None
+    """What the station's signer has made."""
     upload_slots: int = 4
     backoff: Backoff = Backoff()  # noqa: RUF009 - frozen
 
@@ -86,7 +89,9 @@ class Uplink:
         self._tus = TusClient(collector)
         self.state = UplinkState(now)
         self.watch = self._make_watch()
-        self._receipts = ReceiptDesk(journal=journal, watch=self.watch, log_key=settings.log_key, now=now)
+        self._receipts = ReceiptDesk(
+            journal=journal, watch=self.watch, log_key=settings.log_key, now=now, made=settings.made
+        )
         self._admissions = self._make_admissions()
         self._statements = self._make_statements()
         self._inbox = None if broker is None else self._make_inbox(broker, commands)

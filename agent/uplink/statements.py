@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Final, Protocol
 
 from agent.broker.errors import BrokerError, BrokerUnavailableError
@@ -30,6 +31,9 @@ WINDOW: Final = 256
 
 PUBLISH_TOGETHER: Final = 16
 """Publishes begun, in order, before the first is acknowledged; below the bus's own limit in flight."""
+
+POSTS_TOGETHER: Final = 4
+"""Requests at a time: each waits for a commit of the log."""
 
 LEAST_PERIOD_S: Final = 0.05
 """Between two looks at the outbox: every admission rings the bell, and a look costs milliseconds."""
@@ -98,14 +102,16 @@ class StatementLoop:
 
     async def _plan(self) -> StatementPlan:
         self._looked_at = time.monotonic()
-        rows = await asyncio.to_thread(self._journal.unsettled_statements, WINDOW)
+        hurry, self._hurry = self._hurry, False
+        now = self._now()
+        resting = None if hurry else (now - timedelta(seconds=self._pace.admission_wait_s), now)
+        rows = await asyncio.to_thread(self._journal.unsettled_statements, WINDOW, resting=resting)
         ways = Ways(
             broker=self._broker is not None and self._broker.connected,
             http=self._gate.wait_s() == 0,
             http_failing=self._gate.failing,
         )
-        hurry, self._hurry = self._hurry, False
-        return plan_statements(rows, now=self._now(), ways=ways, pace=self._pace, hurry=hurry)
+        return plan_statements(rows, now=now, ways=ways, pace=self._pace, hurry=hurry)
 
     async def _publish(self, rows: Sequence[OutboxRow]) -> Sequence[OutboxRow]:
         """Those the broker did not acknowledge, once it proves to be gone."""
@@ -139,11 +145,17 @@ class StatementLoop:
         answered = 0
         if self._gate.wait_s() > 0:
             return 0
-        for batch in split_batches(rows):
-            try:
-                answered += await self._post_batch(batch)
-            except UplinkError as error:
-                self._gate.note_failure(failure_of(error))
+        batches = list(split_batches(rows))
+        for start in range(0, len(batches), POSTS_TOGETHER):
+            group = batches[start : start + POSTS_TOGETHER]
+            outcomes = await asyncio.gather(*map(self._post_batch, group), return_exceptions=True)
+            answered += sum(outcome for outcome in outcomes if isinstance(outcome, int))
+            failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+            for failure in failures:
+                if not isinstance(failure, UplinkError):
+                    raise failure
+                self._gate.note_failure(failure_of(failure))
+            if failures:
                 break
         return answered
 
@@ -178,10 +190,5 @@ class StatementLoop:
 
     async def _note_sent(self, rows: Sequence[OutboxRow]) -> None:
         if rows:
-            await asyncio.to_thread(self._note_sent_now, rows)
-
-    def _note_sent_now(self, rows: Sequence[OutboxRow]) -> None:
-        now = self._now()
-        with self._journal.transaction():
-            for row in rows:
-                self._journal.note_sent(row.statement, now)
+            statements = [row.statement for row in rows]
+            await asyncio.to_thread(self._journal.note_sent, statements, self._now())

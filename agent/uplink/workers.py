@@ -23,8 +23,8 @@ from agent.uplink.patience import Gate, Random, failure_of, rang_or_ended
 from agent.uplink.state import UplinkState
 from protocol.errors import ForkError
 
-WINDOW: Final = 1024
-"""Deliveries looked at together: enough for the bundles that may be opened, small in memory."""
+WINDOW: Final = 320
+"""Deliveries looked at together: enough to fill a bundle with photographs, small in memory."""
 
 PERIOD_S: Final = 30.0
 """Look at the journal at least so often, bell or not."""

@@ -242,7 +242,7 @@ async def test_bytes_the_collector_already_has_are_not_sent(world: World) -> Non
     world.collector.push = False
     for row in world.station.journal.unsettled_statements(9):
         world.collector.admit([row.envelope])
-        world.station.journal.settle_admitted(row.statement, 1, NOW)
+        world.station.journal.settle_admitted({row.statement: 1}, NOW)
     async with world.uplink():
         await until(world.station.all_receipted)
     assert world.collector.uploads <= 1, "at most the listing, which is too small to ask about"
@@ -447,7 +447,7 @@ async def test_upload_the_collector_lost_is_sent_again(world: World) -> None:
 async def test_statement_the_collector_forgot_is_announced_again(world: World) -> None:
     world.station.take_in(some(1))
     for row in world.station.journal.unsettled_statements(9):
-        world.station.journal.settle_admitted(row.statement, 7, NOW)
+        world.station.journal.settle_admitted({row.statement: 7}, NOW)
     async with world.uplink(broker=False) as uplink:
         await until(world.station.all_receipted)
         assert {finding.code for finding in uplink.state.findings} == {"statement-unknown"}

@@ -103,7 +103,7 @@ class Centre:
         admission = open_admission(self.collector.admit([envelope]), self.public_key)
         for result in admission.results:
             assert result.index is not None
-            journal.settle_admitted(result.statement, result.index, NOW)
+            journal.settle_admitted({result.statement: result.index}, NOW)
 
     def _give_receipts(self, journal: Journal) -> None:
         self.collector.store_what_is_here()

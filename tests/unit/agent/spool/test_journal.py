@@ -116,15 +116,15 @@ def test_a_statement_is_kept_once_and_until_it_is_answered(bench: Bench) -> None
     first = bench.journal.put_statement(envelope("a"), kind="media", agency="agency-1", now=NOW)
     assert bench.journal.put_statement(envelope("a"), kind="media", agency="agency-1", now=LATER) == first
     second = bench.journal.put_statement(envelope("b"), kind="media", agency="agency-1", now=NOW)
-    bench.journal.note_sent(first, LATER)
+    bench.journal.note_sent([first], LATER)
     rows = bench.reopen().unsettled_statements(10)
     assert [(row.statement, row.sent_at, row.attempts) for row in rows] == [
         (first, LATER, 1),
         (second, None, 0),
     ]
     assert rows[0].envelope == envelope("a").to_bytes()
-    assert bench.journal.settle_admitted(first, 5, LATER)
-    assert bench.journal.settle_refused(second, "chain-broken", "no inventory", LATER)
+    bench.journal.settle_admitted({first: 5}, LATER)
+    bench.journal.settle_refused(second, "chain-broken", "no inventory", LATER)
     assert bench.reopen().unsettled_statements(10) == []
     assert bench.journal.backlog().statements_refused == 1
 
@@ -132,13 +132,32 @@ def test_a_statement_is_kept_once_and_until_it_is_answered(bench: Bench) -> None
 def test_an_admission_overrides_a_refusal_but_not_the_other_way_round(bench: Bench) -> None:
     statement = bench.journal.put_statement(envelope("a"), kind="media", agency="agency-1", now=NOW)
     bench.journal.settle_refused(statement, "not-enrolled", "", NOW)
-    bench.journal.settle_admitted(statement, 5, NOW)
+    bench.journal.settle_admitted({statement: 5}, NOW)
     bench.journal.settle_refused(statement, "not-enrolled", "", NOW)
     assert bench.journal.backlog().statements_refused == 0
 
 
-def test_an_answer_to_a_foreign_statement_is_told(bench: Bench) -> None:
-    assert not bench.journal.settle_admitted(Digest.of(b"foreign"), 5, NOW)
+def test_a_foreign_statement_is_known_as_such(bench: Bench) -> None:
+    own = bench.journal.put_statement(envelope("a"), kind="media", agency="agency-1", now=NOW)
+    foreign = Digest.of(b"foreign")
+    bench.journal.settle_admitted({own: 5, foreign: 6}, NOW)
+    assert bench.journal.known_statements([foreign, own]) == {own}
+    assert bench.journal.known_statements([]) == set()
+
+
+def test_a_statement_offered_a_moment_ago_rests_unless_the_clock_was_set_back(bench: Bench) -> None:
+    first = bench.journal.put_statement(envelope("a"), kind="media", agency="agency-1", now=NOW)
+    second = bench.journal.put_statement(envelope("b"), kind="media", agency="agency-1", now=NOW)
+    bench.journal.note_sent([first], LATER)
+
+    def offered(*resting: datetime) -> list[Digest]:
+        start, end = resting
+        rows = bench.journal.unsettled_statements(10, resting=(start, end))
+        return [row.statement for row in rows]
+
+    assert offered(NOW, LATER) == [second]
+    assert offered(LATER + (LATER - NOW), LATER + 2 * (LATER - NOW)) == [first, second]
+    assert offered(NOW - (LATER - NOW), NOW) == [first, second]
 
 
 # Inventories
