@@ -81,6 +81,7 @@ class TinyCollector:
     poison: str | None = None
     offers: list[Digest] = field(default_factory=list)
     uploads: int = 0
+    bundles: int = 0
     proofs: int = 0
     proof_override: list[bytes] | None = None
 
@@ -177,9 +178,11 @@ class TinyCollector:
         return Uploader(owner=STATION, agencies=frozenset({AGENCY}))
 
     async def on_complete(self, upload: StagedUpload) -> None:
-        assert upload.actual is not None
         self.uploads += 1
-        self.blobs.add(upload.actual)
+        self.bundles += bool(upload.members)
+        self.blobs.update(member.digest for member in upload.members)
+        if upload.actual is not None:
+            self.blobs.add(upload.actual)
         self.store_what_is_here()
         await self.push_receipts()
 
