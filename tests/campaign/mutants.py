@@ -73,9 +73,8 @@ def believe_puback(self: StatementLoop, rows: Sequence[OutboxRow]) -> None:
     """The broker's acknowledgement taken for the collector's admission."""
     now = self._now()
     with self._journal.transaction():
-        for row in rows:
-            self._journal.note_sent(row.statement, now)
-            self._journal.settle_admitted(row.statement, 1, now)
+        self._journal.note_sent([row.statement for row in rows], now)
+        self._journal.settle_admitted({row.statement: 1 for row in rows}, now)
 
 
 def unproven(self: Proofs, manifest: Digest) -> Proven:
