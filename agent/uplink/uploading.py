@@ -21,10 +21,16 @@ from agent.spool.journal import Journal
 from agent.spool.records import Delivery, Shipment
 from agent.uplink.batch import Batcher, Transition
 from agent.uplink.early import EarlyUploads
-from agent.uplink.errors import CollectorProblemError, SourceError, SpoolDamagedError, UploadDivergedError
+from agent.uplink.errors import (
+    CollectorProblemError,
+    SourceError,
+    SpoolDamagedError,
+    UploadDivergedError,
+    UploadStuckError,
+)
 from agent.uplink.sources import BundleSource, WholeFile
 from agent.uplink.state import Clock, Transfer, UplinkState
-from agent.uplink.tus import ProgressNote, TusClient, UploadOrder
+from agent.uplink.tus import ProgressNote, TusClient, UploadOrder, UrlKeeper
 from protocol.bundle import Member
 from protocol.digest import Digest
 from protocol.upload import Purpose
@@ -118,20 +124,26 @@ class Uploading:
         )
 
     async def _deliver_bundle(self, shipment: Shipment, bundle: int) -> None:
+        address = shipment.upload_url
+
+        async def keep(url: str | None) -> None:
+            nonlocal address
+            address = url
+            await self._transitions.put(lambda: self._journal.note_bundle_url(bundle, url))
+
         try:
-            await self._send_bundle(shipment, bundle)
-        except (CollectorProblemError, SourceError) as error:
+            await self._send_bundle(shipment, keep)
+        except (CollectorProblemError, SourceError, UploadStuckError) as error:
             if isinstance(error, CollectorProblemError) and error.can_retry:
                 raise
             await self._take_apart(bundle, error)
+            if address is not None:
+                await self._tus.terminate(address)
         else:
             await self._transitions.put(lambda: self._journal.note_bundle_uploaded(bundle, self._now()))
             self._uploaded.ring()
 
-    async def _send_bundle(self, shipment: Shipment, bundle: int) -> None:
-        async def keep(url: str | None) -> None:
-            await self._transitions.put(lambda: self._journal.note_bundle_url(bundle, url))
-
+    async def _send_bundle(self, shipment: Shipment, keep: UrlKeeper) -> None:
         different = {(item.purpose, item.digest): item for item in shipment.deliveries}.values()
         members = [
             Member(purpose=Purpose(item.purpose), digest=item.digest, size_bytes=item.size_bytes)
@@ -154,8 +166,11 @@ class Uploading:
 
         return progress
 
-    async def _take_apart(self, bundle: int, error: CollectorProblemError | SourceError) -> None:
-        """Each member by itself finds out what is wrong with it; unless it is bundles that the collector refuses."""
+    async def _take_apart(
+        self, bundle: int, error: CollectorProblemError | SourceError | UploadStuckError
+    ) -> None:
+        """Each member by itself finds out what is wrong with it, or gets through a line that never lives as long as one
+        of them takes: alone it goes on at any byte. Unless it is bundles that the collector refuses."""
         unknown = isinstance(error, CollectorProblemError) and error.problem in _BUNDLES_UNKNOWN
         if unknown:
             self._bundling_from_s = self._monotonic() + NO_BUNDLES_S

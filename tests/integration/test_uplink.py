@@ -433,6 +433,31 @@ async def test_spooled_file_that_rotted_is_reported_as_the_stations_own_damage(w
     assert world.station.journal.delivery(world.station.manifests[0]) is not None
 
 
+async def test_bundle_with_a_rotten_member_is_taken_apart_and_the_right_file_is_blamed(world: World) -> None:
+    world.station.take_in(some(5))
+    rotten = world.station.journal.delivery(world.station.manifests[3])
+    assert rotten is not None
+    rotten.path.write_bytes(os.urandom(rotten.size_bytes))
+    async with world.uplink(broker=False) as uplink:
+        await until(lambda: len(world.station.journal.open_deliveries(9)) == 1)
+        await until(lambda: any(found.code == "spool-damaged" for found in uplink.state.findings))
+        assert {found.statement for found in uplink.state.findings} == {rotten.statement}
+    (left,) = world.station.journal.open_deliveries(9)
+    assert left.statement == rotten.statement, "kept for whoever looks"
+    assert (world.collector.bundles, len(world.collector.blobs)) == (0, 5), "the listing and four originals"
+
+
+async def test_line_too_frail_for_a_bundles_member_brings_it_alone(world: World) -> None:
+    """Of a bundle whole members count, and no connection lives as long as one of these takes."""
+    world.station.take_in(some(3, 5_000_000))
+    world.proxy.plan(*([Fault(How.CLOSE, 1_500_000)] * 200))
+    async with world.uplink(broker=False) as uplink:
+        await until(world.station.all_receipted, within_s=60)
+        assert not uplink.state.findings
+    assert world.collector.bundles == 0
+    assert not world.collector.incomplete(), "nothing of the bundle is left behind"
+
+
 async def test_upload_the_collector_lost_is_sent_again(world: World) -> None:
     world.station.take_in([os.urandom(5000)])
     manifest = world.station.manifests[0]

@@ -84,6 +84,7 @@ class TinyCollector:
     bundles: int = 0
     proofs: int = 0
     proof_override: list[bytes] | None = None
+    staging: Staging = field(init=False)
 
     def __post_init__(self) -> None:
         self.log.add(enrolled(COLLECTOR_SEED, name=COLLECTOR, agency=COLLECTOR), COLLECTOR_SEED)
@@ -189,6 +190,10 @@ class TinyCollector:
     def is_stored(self, upload: StagedUpload) -> bool:
         return False
 
+    def incomplete(self) -> list[StagedUpload]:
+        """Uploads that were begun and not brought to an end."""
+        return [upload for upload in self.staging.all() if not upload.is_complete]
+
     # --- over HTTP ---------------------------------------------------------------------------------------------
 
     async def _post_statements(self, request: web.Request) -> web.Response:
@@ -227,7 +232,8 @@ class TinyCollector:
         app.router.add_post("/api/v1/statements", self._post_statements)
         app.router.add_post("/api/v1/receipts", self._post_receipts)
         app.router.add_get("/api/v1/log/consistency", self._get_consistency)
-        add_tus_routes(app, UploadService(Staging(PosixFiles(), folder), self, now=lambda: NOW))
+        self.staging = Staging(PosixFiles(), folder)
+        add_tus_routes(app, UploadService(self.staging, self, now=lambda: NOW))
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=5)
         await runner.setup()
         try:
