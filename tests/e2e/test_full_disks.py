@@ -129,7 +129,7 @@ def test_a_collector_without_room_loses_nothing_and_stores_everything_afterwards
             lambda: (
                 not collector.child.is_running
                 or "no space left" in collector.child.log.read_text(errors="replace")[known:].lower()
-                or "is full" in collector.child.log.read_text(errors="replace")[known:]
+                or "storage-full" in collector.child.log.read_text(errors="replace")[known:]
             ),
             "the collector meets its full disk",
         )
