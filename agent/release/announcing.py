@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
@@ -27,6 +28,14 @@ need more memory."""
 _PAGE_ROWS: Final = 500
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Announced:
+    """For how many files intents were signed, and for which, by manifest, the kept receipt proved nothing."""
+
+    files: int
+    unproven: Mapping[Digest, ReceiptUnprovenError]
+
+
 def look_for_hold(taken: Taken, tools: VisitTools, settings: ReleaseSettings) -> Hold | None:
     """Why nothing of this visit may be released now. Raises JournalError."""
     facts = tools.journal.release_facts(taken.visit.visit, taken.inventory)
@@ -39,20 +48,25 @@ def announce(
     settings: ReleaseSettings,
     proofs: Proofs,
     given_up: Collection[Digest],
-) -> bool:
-    """Sign and journal intents for what may be erased of a visit that is not held, at most ``MAX_INTENTS`` of them;
-    False when there is nothing. ``given_up`` are manifests of files that could not be erased before.
+) -> Announced:
+    """Sign and journal intents for what may be erased of a visit that is not held, at most ``MAX_INTENTS`` of them.
+    ``given_up`` are manifests of files that could not be erased before.
 
-    Raises ReceiptUnprovenError, SpoolError, JournalError.
+    Raises SpoolError, JournalError.
     """
-    due = _due(taken, tools, settings, given_up)
-    items = [_item(candidate, proofs) for candidate in islice(due, MAX_INTENTS * MAX_RELEASE_ITEMS)]
-    if not items:
-        return False
-    intents = [tools.testimony.release_intent(taken.visit, taken.inventory, part) for part in _parts(items)]
-    tools.journal.record_intents(intents, tools.clock())
-    _LOG.info("release announced", extra={"visit": taken.visit.visit, "files": len(items)})
-    return True
+    items, unproven = [], {}
+    for candidate in islice(_due(taken, tools, settings, given_up), MAX_INTENTS * MAX_RELEASE_ITEMS):
+        try:
+            items.append(_item(candidate, proofs))
+        except ReceiptUnprovenError as error:
+            unproven[candidate.manifest] = error
+    if items:
+        intents = [
+            tools.testimony.release_intent(taken.visit, taken.inventory, part) for part in _parts(items)
+        ]
+        tools.journal.record_intents(intents, tools.clock())
+        _LOG.info("release announced", extra={"visit": taken.visit.visit, "files": len(items)})
+    return Announced(files=len(items), unproven=unproven)
 
 
 def is_anything_due(

@@ -18,7 +18,7 @@ from agent.offload.tile import Tile
 from agent.ports import RecorderVolume
 from agent.release.announcing import announce, is_anything_due, look_for_hold
 from agent.release.closing import abandon_unbegun, close_refused
-from agent.release.errors import IntentRefusedError
+from agent.release.errors import IntentRefusedError, ReceiptUnprovenError
 from agent.release.proofs import Proofs
 from agent.release.round import run_round
 from agent.spool.records import OpenIntent
@@ -63,6 +63,7 @@ class Releaser:
         self._turns = turns
         self._session = session
         self._given_up: set[Digest] = set()
+        self._doubted: set[Digest] = set()
         self.problem: tuple[str, str] | None = None
         """Code and sentence for a person; nothing more is erased while there is one."""
 
@@ -96,10 +97,14 @@ class Releaser:
             return (Standing.FINISHED if hold is Hold.NOTHING else Standing.HELD), taken
         proofs = await call(None, Proofs, self._tools.journal, self._release)
         if not intents:
-            if not await call(None, announce, taken, self._tools, settings, proofs, self._given_up):
-                return Standing.FINISHED, taken
-            self._tools.doorbells.statements.ring()
-            return Standing.WAITING, taken
+            announced = await call(None, announce, taken, self._tools, settings, proofs, self._given_up)
+            if announced.unproven:
+                await call(None, self._doubt, announced.unproven)
+                self._tools.doorbells.deliveries.ring()
+            if announced.files:
+                self._tools.doorbells.statements.ring()
+                return Standing.WAITING, taken
+            return (Standing.PENDING if announced.unproven else Standing.FINISHED), taken
         if any(intent.outcome is None for intent in intents):
             return Standing.WAITING, taken
         await call(None, self._check_admitted, intents)
@@ -110,6 +115,15 @@ class Releaser:
         return await self._threads.call(
             None, is_anything_due, taken, self._tools, self._release.settings, self._given_up
         )
+
+    def _doubt(self, unproven: Mapping[Digest, ReceiptUnprovenError]) -> None:
+        """A receipt that went bad on our disk is fetched once more. Raises ReceiptUnprovenError for one that was."""
+        for manifest, error in unproven.items():
+            if manifest in self._doubted:
+                raise error
+        self._doubted.update(unproven)
+        self._tools.journal.doubt_receipts(unproven)
+        _LOG.warning("receipts do not verify and are fetched again", extra={"receipts": len(unproven)})
 
     def _open_intents(self, taken: Taken) -> list[OpenIntent]:
         """Of this visit; and of earlier ones in the same mount, which only a flush can settle. Raises

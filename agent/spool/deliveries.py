@@ -5,7 +5,7 @@ Also what follows from receipts: the last checkpoint seen, and which blobs may l
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -129,6 +129,14 @@ class Deliveries(Database):
                 ),
             )
             self.note_checkpoint(verified[-1].checkpoint_note)
+
+    def doubt_receipts(self, statements: Iterable[Digest]) -> None:
+        """Open these deliveries again: what was kept for them proves nothing, and is to be fetched once more."""
+        self.execute_many(
+            "UPDATE deliveries SET receipted_at = NULL, receipt_file = NULL, receipt_offset = NULL,"
+            " receipt_bytes = NULL WHERE statement = ?",
+            ((str(statement),) for statement in statements),
+        )
 
     def receipt(self, statement: Digest) -> bytes | None:
         """The kept receipt for a statement, None while there is none. Raises SpoolError."""

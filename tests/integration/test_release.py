@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -17,9 +17,10 @@ from agent.core.release import ReleaseSettings
 from agent.offload.inventory import close_visit
 from agent.release import announcing
 from agent.spool.journal import Journal
+from agent.spool.records import ReceiptPlace
 from protocol.digest import Digest
 from protocol.receipt import Receipt
-from protocol.statements import Inventory, Manifest, Released, ReleaseIntent
+from protocol.statements import Inventory, Manifest, Released, ReleaseIntent, parse_statement
 from tests.support.lossy_spool import LossySpool
 from tests.support.memory_volume import MemoryVolume
 from tests.support.release_lab import (
@@ -180,6 +181,46 @@ async def test_a_damaged_receipt_erases_nothing(journal: Journal, spool: LossySp
             "receipt-unproven",
         )
     assert set(volume.files) == set(FILES)
+
+
+class BadReceipts(LossySpool):
+    """Its disk keeps the first ``bad`` receipts of manifests otherwise than they were written."""
+
+    def __init__(self, bad: int) -> None:
+        super().__init__()
+        self._bad = bad
+
+    def put_receipts(self, receipts: Sequence[bytes]) -> Sequence[ReceiptPlace]:
+        kept = []
+        for receipt in receipts:
+            promised = [parse_statement(item.envelope.payload) for item in Receipt.from_bytes(receipt).items]
+            is_bad = self._bad > 0 and any(isinstance(said, Manifest) for said in promised)
+            self._bad -= is_bad
+            kept.append(receipt.replace(b"index", b"index 1", 1) if is_bad else receipt)
+        return super().put_receipts(kept)
+
+
+@pytest.mark.parametrize("bad", [1, 2])
+async def test_a_receipt_that_went_bad_on_our_disk_is_fetched_once_more(
+    tmp_path: Path, centre: Centre, bad: int
+) -> None:
+    spool = BadReceipts(bad)
+    journal = Journal(tmp_path / "journal.db", spool)
+    volume = MemoryVolume(FILES, label="ZFY0001")
+    tile = await run_release(volume, release_tools(journal, centre), centre, spool)
+    assert tile.state is BayState.RELEASED
+    assert set(volume.files) == {SYSTEM}
+    journal.close()
+
+
+async def test_receipts_that_go_bad_again_and_again_are_for_a_person(tmp_path: Path, centre: Centre) -> None:
+    spool = BadReceipts(1000)
+    journal = Journal(tmp_path / "journal.db", spool)
+    volume = MemoryVolume(FILES, label="ZFY0001")
+    tile = await run_release(volume, release_tools(journal, centre), centre, spool)
+    assert (tile.state, tile.status(journal).problem_code) == (BayState.NOT_RELEASED, "receipt-unproven")
+    assert set(volume.files) == set(FILES)
+    journal.close()
 
 
 async def test_a_receipt_of_another_file_is_no_receipt(
