@@ -107,7 +107,14 @@ def test_everything_the_dead_station_held_is_delivered_and_nothing_touched(
     code, again = rescue(dead, "--again", report)
     assert (code, again["receipted_now"]) == (0, 0)
     assert sorted(again["sent_again"]) == sorted(f"sha256:{path.name}" for path in lost)
-    wait_until(lambda: all(path.exists() for path in lost), "the lost objects", watch=[site.collector.child])
+    token = site.collector.token("auditor", "clips:read")
+    mended = "/api/v1/findings?code=object-missing&open=false"
+    wait_until(  # the log's word comes after the object, and is an object itself
+        lambda: len(site.collector.get(mended, token).json()["findings"]) == len(lost),
+        "the log to say that the lost objects are whole",
+        watch=[site.collector.child],
+    )
+    assert all(path.exists() for path in lost)
     audited(site.collector, dead.docked)
 
     shutil.rmtree(dead.work)
