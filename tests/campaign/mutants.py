@@ -69,12 +69,10 @@ def checkpoint_first(self: LogWriter, entries: Sequence[bytes]) -> int:
     return old.size
 
 
-def believe_puback(self: StatementLoop, rows: Sequence[OutboxRow]) -> None:
+async def believe_puback(self: StatementLoop, rows: Sequence[OutboxRow]) -> None:
     """The broker's acknowledgement taken for the collector's admission."""
-    now = self._now()
-    with self._journal.transaction():
-        self._journal.note_sent([row.statement for row in rows], now)
-        self._journal.settle_admitted({row.statement: 1 for row in rows}, now)
+    admitted = {row.statement: 1 for row in rows}
+    await asyncio.to_thread(self._journal.settle_admitted, admitted, self._now())
 
 
 def unproven(self: Proofs, manifest: Digest) -> Proven:

@@ -97,7 +97,7 @@ MUTATIONS: Final[Mapping[str, Mutation]] = {
         protection="only the collector's signed admission closes an outbox row",
         disabled="the broker's acknowledgement closes the row",
         where="agent/uplink/statements.py",
-        patches=[(StatementLoop, "_note_sent_now", mutants.believe_puback)],
+        patches=[(StatementLoop, "_note_sent", mutants.believe_puback)],
         targets=Targets((Kind.MQTT_LOST,)),
     ),
     "receipt": Mutation(
