@@ -114,7 +114,8 @@ class SimDock:
             queue.put_nowait(event)
 
     def plug(self, recorder: Recorder, bay: str, boots: int, pause: Callable[[], None]) -> None:
-        """The recorder is put into a bay."""
+        """The recorder is put into a bay, which must be free."""
+        assert bay not in self.bays, f"{bay} holds {self.bays[bay].name}"
         recorder.plugged += 1
         generation = f"{recorder.name}:{recorder.plugged}:{boots}"
         recorder.volume = DockedVolume(recorder, bay, generation, pause)
@@ -136,4 +137,5 @@ class SimDock:
             assert recorder.volume is not None
             recorder.volume.lose()
             self._watchers = []
+            del self.bays[bay]
             self.plug(recorder, bay, boots, pause)

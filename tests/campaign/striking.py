@@ -70,7 +70,10 @@ class Striker:
         self.world.pull(recorder)
         await asyncio.sleep(fault.for_s)
         if recorder.place is None:
-            self.world.plug(recorder, self._rng.choice(self._stations), f"bay-{5 + self._rng.randrange(3)}")
+            station = self._rng.choice(self._stations)
+            taken = self.world.docks[station].bays
+            free = [bay for bay in ("bay-5", "bay-6", "bay-7") if bay not in taken]
+            self.world.plug(recorder, station, free[self._rng.randrange(len(free))])
 
     def _strain(self, fault: Fault, recorder: Recorder) -> None:
         if not recorder.files:
