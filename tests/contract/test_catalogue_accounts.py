@@ -11,9 +11,7 @@ import pytest
 from collector.catalogue import Accounting, Catalogue
 from collector.catalogue.facts import FileState
 from protocol.errors import MalformedError
-from protocol.ids import COLLECTOR
 from protocol.listing import ListingRow, RowState
-from protocol.statements import Manifest
 from tests.support.catalogues import apply_all, catalogue_in, dump
 from tests.support.statements import (
     VISIT,
@@ -21,46 +19,15 @@ from tests.support.statements import (
     Log,
     again,
     custody,
-    enrolled,
     header,
     id_of,
     inventory,
     manifest,
     revoked,
+    row,
     stored,
     unreadable,
 )
-
-
-@pytest.fixture
-def listings() -> Listings:
-    return Listings()
-
-
-@pytest.fixture
-def catalogue(tmp_path: Path, listings: Listings) -> Iterator[Catalogue]:
-    with catalogue_in(tmp_path, listings) as opened:
-        yield opened
-
-
-@pytest.fixture
-def log() -> Log:
-    log = Log()
-    log.add(enrolled(COLLECTOR), enrolled("dock-1", "alpha"))
-    return log
-
-
-def row(
-    name: str, state: RowState = RowState.TO_READ, *, size_bytes: int = 10, of: Manifest | None = None
-) -> ListingRow:
-    return ListingRow(
-        raw_path=name.encode(),
-        size_bytes=size_bytes,
-        modified_at=None,
-        state=state,
-        rule="system-files" if state in (RowState.EXCLUDED, RowState.UNREADABLE) else None,
-        manifest=None if of is None else id_of(of),
-    )
 
 
 def account(catalogue: Catalogue, visit: str = VISIT) -> Accounting:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -18,11 +17,9 @@ from tests.support.catalogues import apply_all, catalogue_in
 from tests.support.statements import (
     NOW,
     VISIT,
-    Listings,
     Log,
     custody,
     digest,
-    enrolled,
     header,
     id_of,
     inventory,
@@ -33,24 +30,6 @@ from tests.support.statements import (
 )
 
 EVERYTHING = ClipFilter(agencies=None)
-
-
-@pytest.fixture
-def listings() -> Listings:
-    return Listings()
-
-
-@pytest.fixture
-def catalogue(tmp_path: Path, listings: Listings) -> Iterator[Catalogue]:
-    with catalogue_in(tmp_path, listings) as opened:
-        yield opened
-
-
-@pytest.fixture
-def log() -> Log:
-    log = Log()
-    log.add(enrolled(COLLECTOR), enrolled("dock-1", "alpha"))
-    return log
 
 
 def test_an_empty_catalogue_shows_nothing(catalogue: Catalogue) -> None:

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
-
-import pytest
 
 from collector.catalogue import Catalogue
 from protocol.ids import COLLECTOR
 from protocol.keyring import KeyRing
 from protocol.statements import Statement, sign_statement
-from tests.support.catalogues import apply_all, catalogue_in
+from tests.support.catalogues import apply_all
 from tests.support.statements import (
-    Listings,
     Log,
     enrolled,
     header,
@@ -22,24 +17,6 @@ from tests.support.statements import (
     revoked,
     seed,
 )
-
-
-@pytest.fixture
-def listings() -> Listings:
-    return Listings()
-
-
-@pytest.fixture
-def catalogue(tmp_path: Path, listings: Listings) -> Iterator[Catalogue]:
-    with catalogue_in(tmp_path, listings) as opened:
-        yield opened
-
-
-@pytest.fixture
-def log() -> Log:
-    log = Log()
-    log.add(enrolled(COLLECTOR), enrolled("dock-1", "alpha"))
-    return log
 
 
 def test_a_station_key_speaks_for_the_agencies_it_is_enrolled_for(catalogue: Catalogue, log: Log) -> None:

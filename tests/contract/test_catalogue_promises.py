@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
-
-import pytest
 
 from collector.catalogue import Catalogue
 from protocol.ids import COLLECTOR
-from protocol.listing import ListingRow, RowState
 from protocol.statements import Manifest, Rendition
-from tests.support.catalogues import apply_all, catalogue_in
+from tests.support.catalogues import apply_all
 from tests.support.statements import (
-    Listings,
     Log,
     again,
     digest,
@@ -29,37 +23,6 @@ from tests.support.statements import (
     revoked,
     stored,
 )
-
-
-@pytest.fixture
-def listings() -> Listings:
-    return Listings()
-
-
-@pytest.fixture
-def catalogue(tmp_path: Path, listings: Listings) -> Iterator[Catalogue]:
-    with catalogue_in(tmp_path, listings) as opened:
-        yield opened
-
-
-@pytest.fixture
-def log() -> Log:
-    log = Log()
-    log.add(enrolled(COLLECTOR), enrolled("dock-1", "alpha"))
-    return log
-
-
-def row(
-    name: str, state: RowState = RowState.TO_READ, *, size_bytes: int = 10, of: Manifest | None = None
-) -> ListingRow:
-    return ListingRow(
-        raw_path=name.encode(),
-        size_bytes=size_bytes,
-        modified_at=None,
-        state=state,
-        rule="system-files" if state in (RowState.EXCLUDED, RowState.UNREADABLE) else None,
-        manifest=None if of is None else id_of(of),
-    )
 
 
 def test_a_statement_is_recognised_by_signer_and_id(catalogue: Catalogue, log: Log) -> None:

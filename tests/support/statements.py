@@ -14,7 +14,7 @@ from protocol.digest import Digest
 from protocol.entry import LogEntry
 from protocol.errors import MalformedError
 from protocol.ids import COLLECTOR
-from protocol.listing import ListingRow
+from protocol.listing import ListingRow, RowState
 from protocol.statements import (
     Custody,
     Enrolled,
@@ -202,6 +202,20 @@ def id_of(statement: Statement) -> Digest:
 def again(statement: Manifest, nonce: int) -> Manifest:
     """The same claim as another statement."""
     return replace(statement, header=replace(statement.header, nonce=f"{nonce:032x}"))
+
+
+def row(
+    name: str, state: RowState = RowState.TO_READ, *, size_bytes: int = 10, of: Manifest | None = None
+) -> ListingRow:
+    """One row of a listing, known by the manifest ``of``."""
+    return ListingRow(
+        raw_path=name.encode(),
+        size_bytes=size_bytes,
+        modified_at=None,
+        state=state,
+        rule="system-files" if state in (RowState.EXCLUDED, RowState.UNREADABLE) else None,
+        manifest=None if of is None else id_of(of),
+    )
 
 
 @dataclass(slots=True)
