@@ -131,10 +131,12 @@ class Deliveries(Database):
             self.note_checkpoint(verified[-1].checkpoint_note)
 
     def doubt_receipts(self, statements: Iterable[Digest]) -> None:
-        """Open these deliveries again: what was kept for them proves nothing, and is to be fetched once more."""
+        """Open these deliveries again: what was kept for them proves nothing, and is to be fetched once more. Their
+        bytes count as sent: the receipt was verified when it came, and they may have left the spool since."""
         self.execute_many(
-            "UPDATE deliveries SET receipted_at = NULL, receipt_file = NULL, receipt_offset = NULL,"
-            " receipt_bytes = NULL WHERE statement = ?",
+            "UPDATE deliveries SET uploaded_at = coalesce(uploaded_at, receipted_at), receipted_at = NULL,"
+            " receipt_file = NULL, receipt_offset = NULL, receipt_bytes = NULL"
+            " WHERE statement = ? AND receipted_at IS NOT NULL",
             ((str(statement),) for statement in statements),
         )
 

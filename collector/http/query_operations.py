@@ -125,6 +125,7 @@ FINDINGS: Final = Operation(
         _LIMIT,
     ),
 )
+_FINDING: Final = Parameter(name="finding", where="path", schema=DIGEST, description="Id of the finding.")
 FINDING: Final = Operation(
     method="GET",
     path="/api/v1/findings/{finding}",
@@ -132,9 +133,8 @@ FINDING: Final = Operation(
     summary="One finding by its id.",
     answers={200: Content(struct=schemas.Finding), 304: None},
     security=_READERS,
-    parameters=(Parameter(name="finding", where="path", schema=DIGEST, description="Id of the finding."),),
+    parameters=(_FINDING,),
 )
-_FINDING: Final = Parameter(name="finding", where="path", schema=DIGEST, description="Id of the finding.")
 _SAID: Final = {200: Content(struct=schemas.Explanation), 201: Content(struct=schemas.Explanation)}
 EXPLAIN: Final = Operation(
     method="POST",

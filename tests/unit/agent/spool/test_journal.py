@@ -411,6 +411,17 @@ def test_a_row_whose_commit_was_wrongly_reported_as_failed_keeps_its_one_manifes
     assert [out.kind for out in bench.reopen().unsettled_statements(10)] == ["inventory", "manifest"]
 
 
+def test_a_doubted_receipt_is_asked_for_again_and_its_bytes_are_not_sent_again(bench: Bench) -> None:
+    (row,) = bench.journal.rows_to_read(bench.inventory(new_row("a")))
+    manifest = bench.original(row, b"gone from the spool")
+    bench.journal.settle_receipt(manifest, b"receipt", b"note", NOW)
+    bench.journal.doubt_receipts([manifest])
+    assert bench.journal.receipt(manifest) is None
+    assert [sent.statement for sent in bench.reopen().open_deliveries(10, uploaded=True)] == [manifest]
+    bench.journal.settle_receipt(manifest, b"receipt", b"note", LATER)
+    assert bench.journal.receipt(manifest) == b"receipt"
+
+
 def test_bytes_read_again_are_not_evicted_by_an_older_plan(bench: Bench) -> None:
     inventory = bench.inventory(new_row("a"), new_row("b"))
     first, second = bench.journal.rows_to_read(inventory)
