@@ -83,6 +83,13 @@ class NotAllowedError(CollectorError):
     fault = "caller"
 
 
+class CollectorAwayError(CollectorError):
+    """A command goes through the running collector like everybody, and it does not answer."""
+
+    code = "collector-away"
+    retryable = True
+
+
 @contextmanager
 def storage_errors(doing: str) -> Iterator[None]:
     """Turns what the operating system reports while ``doing`` (a phrase for people) into this tree: no space

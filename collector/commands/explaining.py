@@ -18,7 +18,7 @@ from collector.commands.output import print_failure, print_result
 from collector.config import CollectorConfig
 from collector.core.access import Scope
 from collector.core.explanations import EXPLAINED, WITHDRAWN, Wish
-from collector.importing.errors import CollectorAwayError
+from collector.errors import CollectorAwayError
 from collector.registers import Registers
 from collector.registers.tokens import token_id_of
 from protocol.digest import Digest

@@ -11,7 +11,8 @@ from typing import Final
 
 import aiohttp
 
-from collector.importing.errors import CollectorAwayError, ImportRefusedError
+from collector.errors import CollectorAwayError
+from collector.importing.errors import ImportRefusedError
 from collector.importing.identity import Importer
 from protocol.admission import MAX_RESULTS, Admission, open_admission
 from protocol.digest import Digest

@@ -19,13 +19,6 @@ class SheetError(CollectorError):
     code: ClassVar[str] = "import-table"
 
 
-class CollectorAwayError(CollectorError):
-    """The collector does not answer: an import goes through it like everything else."""
-
-    code: ClassVar[str] = "collector-away"
-    retryable: ClassVar[bool] = True
-
-
 class ImportRefusedError(CollectorError):
     """The collector answered something that an import cannot go on with; says what."""
 

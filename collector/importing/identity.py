@@ -31,7 +31,8 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import NameOID
 
 from collector.config import CollectorConfig
-from collector.importing.errors import CollectorAwayError, ImportBusyError, ImportRefusedError
+from collector.errors import CollectorAwayError
+from collector.importing.errors import ImportBusyError, ImportRefusedError
 from collector.private_files import KeyFileError, read_private, write_durable
 from collector.registers import Registers
 from protocol import ed25519

@@ -23,8 +23,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
+from collector.errors import CollectorAwayError
 from collector.importing.client import CollectorClient, KnownClip
-from collector.importing.errors import CollectorAwayError, ImportRefusedError
+from collector.importing.errors import ImportRefusedError
 from collector.importing.identity import IMPORTER
 from collector.importing.sheet import Sheet, SheetRow
 from collector.importing.source import Content, FoundFile, Oddity, blocks_of, read_content, walk
