@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from typing import Final
 
@@ -11,6 +12,9 @@ from hypothesis import settings
 
 settings.register_profile("zhilu", deadline=None)  # how busy the machine is says nothing about the code
 settings.load_profile("zhilu")
+
+# in the background shells ignore it, for all children too
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _LONGEST_FIRST: Final = ("tests/campaign/", "tests/e2e/", "tests/fault/")
 
