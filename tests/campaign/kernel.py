@@ -11,6 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, TypeVar
 
+from aiohttp import web_app
+
 from tests.campaign.acts import CRASHES, Act, Site, Verb
 from tests.campaign.clockwork import Clockwork
 from tests.campaign.process import CURRENT, Crash, Process, living
@@ -153,6 +155,7 @@ def put_aside(descriptors: set[int]) -> None:
 def collect_garbage() -> None:
     """Between runs, now and then: lets go of what dead processes left, and of their numbers. Not of those of late:
     what the last run left may still be held by a pooled connection, and would close a number that is not its own."""
+    web_app._cached_build_middleware.cache_clear()  # it remembers handlers, each with its whole application
     gc.collect()
     nowhere = os.fstat(_NOWHERE)
     for descriptor in _leftovers.pop():
