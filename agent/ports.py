@@ -13,6 +13,9 @@ from enum import StrEnum
 from types import TracebackType
 from typing import Protocol, Self, TypeAlias
 
+from protocol.claims import Claim
+from protocol.statements import RecorderClock
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VolumeIdentity:
@@ -132,12 +135,51 @@ class RecorderVolume(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceFacts:
+    """What a recorder said of itself before it showed its storage (设备信息). Claims of the device; what it did not say
+    is None. ``family`` is the firmware profile whose questions it answered."""
+
+    family: str | None = None
+    recorder: Claim | None = None
+    officer: Claim | None = None
+    battery_percent: int | None = None
+    firmware: str | None = None
+    clock: RecorderClock | None = None
+
+
+class DockStage(StrEnum):
+    """What a dock does with a recorder before its volume can be read."""
+
+    IDENTIFYING = "identifying"
+    SWITCHING = "switching"
+    MOUNTING = "mounting"
+
+
+@dataclass(frozen=True, slots=True)
+class BayBusy:
+    """A recorder is at the bay and being made readable."""
+
+    bay: str
+    stage: DockStage
+
+
+@dataclass(frozen=True, slots=True)
+class BayTroubled:
+    """A recorder is at the bay that cannot be read; ``code`` and ``detail`` say why. A later event may take it back."""
+
+    bay: str
+    code: str
+    detail: str
+
+
 @dataclass(frozen=True, slots=True)
 class VolumeAppeared:
     """A volume is there and quiet: a visit begins."""
 
     bay: str
     volume: RecorderVolume
+    facts: DeviceFacts = DeviceFacts()
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,12 +192,12 @@ class VolumeChanged:
 
 @dataclass(frozen=True, slots=True)
 class VolumeVanished:
-    """The volume announced at this bay is gone."""
+    """The volume announced at this bay is gone, or the recorder that could not be read."""
 
     bay: str
 
 
-DockEvent: TypeAlias = VolumeAppeared | VolumeChanged | VolumeVanished
+DockEvent: TypeAlias = BayBusy | BayTroubled | VolumeAppeared | VolumeChanged | VolumeVanished
 
 
 class Dock(Protocol):
@@ -165,5 +207,6 @@ class Dock(Protocol):
     def name(self) -> str: ...
 
     def watch(self) -> AbstractAsyncContextManager[AsyncIterator[DockEvent]]:
-        """Watch from entering to leaving. Volumes already there come first; per bay, events alternate in order:
-        appeared, changed any number of times, vanished. The iterator ends only by an error or by leaving."""
+        """Watch from entering to leaving. Volumes already there come first; per bay, events alternate in order: busy
+        or troubled any number of times, appeared, changed any number of times, vanished. The iterator ends only by an
+        error or by leaving."""

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, ParamSpec, TypeVar
 
+from agent.dock_events import DockQueue
 from agent.ports import DockEvent, VolumeAppeared, VolumeChanged, VolumeVanished
 from agent.volumes.errors import VolumeError, VolumeVanishedError
 from agent.volumes.hints import Hints
@@ -32,9 +33,6 @@ from protocol.listing import display_path
 _log = logging.getLogger(__name__)
 _Args = ParamSpec("_Args")
 _T = TypeVar("_T")
-
-MAX_EVENTS: Final = 256
-"""Events nobody has taken yet; beyond, bays wait. A station has at most 24 bays."""
 
 MAX_BAYS: Final = 256
 """Directories watched at once; a base directory with more is a mistake in the configuration."""
@@ -124,28 +122,8 @@ class FolderDock:
     async def watch(self) -> AsyncIterator[AsyncIterator[DockEvent]]:
         """See ``Dock``. Raises OSError when the base directory cannot be made."""
         watching = _Watching(self._base, self._name, self._settle_s, self._rescan_s, self._clock)
-        keeper = asyncio.create_task(watching.keep(), name=f"dock {self._name}")
-        try:
-            yield _events(watching.events, keeper)
-        finally:
-            keeper.cancel()
-            await asyncio.wait({keeper})
-            if not keeper.cancelled():
-                keeper.exception()  # the iterator has raised it, or nobody listens any more
-
-
-async def _events(queue: asyncio.Queue[DockEvent], keeper: asyncio.Task[None]) -> AsyncIterator[DockEvent]:
-    """The queue's events; the error that ended the keeper, if one did."""
-    while True:
-        getter = asyncio.create_task(queue.get(), name="dock event")
-        try:
-            await asyncio.wait({getter, keeper}, return_when=asyncio.FIRST_COMPLETED)
-            if not getter.done():
-                keeper.result()
-                return
-            yield getter.result()
-        finally:
-            getter.cancel()
+        async with watching.events.fed_by(watching.keep(), name=f"dock {self._name}") as events:
+            yield events
 
 
 class _Watching:
@@ -154,7 +132,7 @@ class _Watching:
     def __init__(
         self, base: bytes, dock: str, settle_s: float, rescan_s: float, clock: Callable[[], float]
     ) -> None:
-        self.events: asyncio.Queue[DockEvent] = asyncio.Queue(MAX_EVENTS)
+        self.events = DockQueue()
         self._base = base
         self._dock = dock
         self._settle_s = settle_s

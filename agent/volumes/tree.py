@@ -41,16 +41,18 @@ MAX_FOLDERS: Final = 200_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TreeVolume:
-    """A directory as a ``RecorderVolume``. Make it with ``at``; it is bound to the directory found then."""
+    """A directory as a ``RecorderVolume``. Make it with ``at``; it is bound to the directory found then. ``medium``
+    names the medium below it, where its dock knows that: mounted anew it is the same volume."""
 
     root: bytes
     dock: str
     bay: str
     label: str | None
     root_key: tuple[int, int]
+    medium: str | None = None
 
     @classmethod
-    def at(cls, root: bytes, *, dock: str, bay: str, label: str | None) -> Self:
+    def at(cls, root: bytes, *, dock: str, bay: str, label: str | None, medium: str | None = None) -> Self:
         """The volume at ``root`` now. Raises VolumeVanishedError when that is no directory."""
         try:
             found = os.stat(root, follow_symlinks=False)
@@ -58,11 +60,15 @@ class TreeVolume:
             raise VolumeVanishedError(f"no volume at bay {bay}") from error
         if not stat.S_ISDIR(found.st_mode):
             raise VolumeVanishedError(f"no directory at bay {bay}")
-        return cls(root=root, dock=dock, bay=bay, label=label, root_key=(found.st_dev, found.st_ino))
+        return cls(
+            root=root, dock=dock, bay=bay, label=label, root_key=(found.st_dev, found.st_ino), medium=medium
+        )
 
     @property
     def generation(self) -> str:
-        """Boot, device and inode of the root; device numbers alone are reused at the next plug-in."""
+        """The medium; or boot, device and inode of the root: device numbers alone are reused at the next plug-in."""
+        if self.medium is not None:
+            return self.medium
         device, inode = self.root_key
         return f"{boot_id()}:{device}:{inode}"
 
