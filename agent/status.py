@@ -23,6 +23,8 @@ Snapshot = Mapping[str, Any]
 _BUSY: Final = frozenset(
     {
         BayState.IDENTIFYING,
+        BayState.SWITCHING,
+        BayState.MOUNTING,
         BayState.INVENTORY,
         BayState.OFFLOADING,
         BayState.RELEASABLE,
@@ -88,6 +90,8 @@ def _bay_json(bay: BayStatus) -> Snapshot:
         "needs_person": bay.needs_person,
         "problem_code": bay.problem_code,
         "problem": bay.problem,
+        "advice_zh": None if bay.advice is None else bay.advice.zh,
+        "advice_en": None if bay.advice is None else bay.advice.en,
         "recorder": bay.recorder,
         "officer": bay.officer,
         "profile": bay.profile,
@@ -124,6 +128,8 @@ def _bay_line(bay: Snapshot) -> str:
     if bay["time_left_s"]:
         parts.append(f"约剩 {_duration(bay['time_left_s'])}")
     parts.append(bay["zh"])
+    if bay["advice_zh"]:
+        parts.append(bay["advice_zh"])
     if bay["problem"]:
         parts.append(f"({bay['problem_code']}: {bay['problem']})")
     return "  ".join(parts)

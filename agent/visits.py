@@ -17,7 +17,16 @@ from agent.offload.inventory import close_visit
 from agent.offload.settings import Threads, VisitTools
 from agent.offload.tile import Tile
 from agent.offload.visit import Visit
-from agent.ports import Dock, DockEvent, RecorderVolume, VolumeAppeared, VolumeChanged, VolumeVanished
+from agent.ports import (
+    BayBusy,
+    BayTroubled,
+    Dock,
+    DockEvent,
+    RecorderVolume,
+    VolumeAppeared,
+    VolumeChanged,
+    VolumeVanished,
+)
 from agent.spool.errors import JournalError, SpoolError
 from agent.volumes.errors import VolumeVanishedError
 from firmware_profiles.errors import ProfileError
@@ -111,6 +120,12 @@ class _Bay:
 
     async def _take(self, event: DockEvent) -> None:
         match event:
+            case BayBusy(stage=stage):
+                await self._stop_visit()
+                self._tile.prepare(stage)
+            case BayTroubled(code=code, detail=detail):
+                await self._stop_visit()
+                self._tile.trouble(code, detail)
             case VolumeAppeared(volume=volume):
                 await self._begin(volume)
             case VolumeChanged() if self._visit is not None:

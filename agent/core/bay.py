@@ -20,6 +20,8 @@ class BayState(StrEnum):
 
     EMPTY = "empty"
     IDENTIFYING = "identifying"
+    SWITCHING = "switching"
+    MOUNTING = "mounting"
     INVENTORY = "inventory"
     OFFLOADING = "offloading"
     DELIVERING = "delivering"
@@ -28,6 +30,7 @@ class BayState(StrEnum):
     RELEASING = "releasing"
     RELEASED = "released"
     REFUSED = "refused"
+    WRONG_PASSWORD = "wrong-password"  # noqa: S105 - the name of a state
     UNREADABLE = "unreadable"
     FULL = "full"
     LOST_CONTACT = "lost-contact"
@@ -39,6 +42,8 @@ class BayEvent(StrEnum):
     """What happens at a bay."""
 
     APPEARED = "appeared"
+    SWITCH_BEGUN = "switch-begun"
+    MOUNT_BEGUN = "mount-begun"
     IDENTIFIED = "identified"
     LISTED = "listed"
     READ_ALL = "read-all"
@@ -51,6 +56,7 @@ class BayEvent(StrEnum):
     MORE_TO_READ = "more-to-read"
     CHANGED = "changed"
     REFUSED = "refused"
+    PASSWORD_REFUSED = "password-refused"  # noqa: S105 - the name of an event
     SPOOL_FULL = "spool-full"
     SPOOL_HAS_ROOM = "spool-has-room"
     LEFT = "left"
@@ -69,7 +75,13 @@ _TO_RELEASE: Final[Mapping[BayEvent, BayState]] = {
 
 _MOVES: Final[Mapping[BayState, Mapping[BayEvent, BayState]]] = {
     _S.EMPTY: {_E.APPEARED: _S.IDENTIFYING},
-    _S.IDENTIFYING: {_E.IDENTIFIED: _S.INVENTORY},
+    _S.IDENTIFYING: {
+        _E.SWITCH_BEGUN: _S.SWITCHING,
+        _E.MOUNT_BEGUN: _S.MOUNTING,
+        _E.IDENTIFIED: _S.INVENTORY,
+    },
+    _S.SWITCHING: {_E.MOUNT_BEGUN: _S.MOUNTING},
+    _S.MOUNTING: {_E.IDENTIFIED: _S.INVENTORY},
     _S.INVENTORY: {_E.LISTED: _S.OFFLOADING},
     _S.OFFLOADING: {
         _E.READ_ALL: _S.DELIVERING,
@@ -88,6 +100,7 @@ _MOVES: Final[Mapping[BayState, Mapping[BayEvent, BayState]]] = {
     },
     _S.RELEASED: {_E.CHANGED: _S.INVENTORY, **_TO_RELEASE},
     _S.REFUSED: {_E.CHANGED: _S.IDENTIFYING},
+    _S.WRONG_PASSWORD: {_E.CHANGED: _S.IDENTIFYING},
     _S.UNREADABLE: {_E.CHANGED: _S.INVENTORY, _E.RELEASE_BEGUN: _S.RELEASING},
     _S.FULL: {_E.SPOOL_HAS_ROOM: _S.OFFLOADING},
     _S.LOST_CONTACT: {_E.APPEARED: _S.IDENTIFYING},
@@ -97,12 +110,21 @@ _MOVES: Final[Mapping[BayState, Mapping[BayEvent, BayState]]] = {
 
 _FROM_ANYWHERE: Final[Mapping[BayEvent, BayState]] = {
     _E.REFUSED: _S.REFUSED,
+    _E.PASSWORD_REFUSED: _S.WRONG_PASSWORD,
     _E.LEFT: _S.EMPTY,
     _E.LEFT_UNFINISHED: _S.LOST_CONTACT,
 }
 
 NEEDS_PERSON: Final = frozenset(
-    {_S.REFUSED, _S.UNREADABLE, _S.FULL, _S.LOST_CONTACT, _S.NOT_RELEASED, _S.RELEASE_INTERRUPTED}
+    {
+        _S.REFUSED,
+        _S.WRONG_PASSWORD,
+        _S.UNREADABLE,
+        _S.FULL,
+        _S.LOST_CONTACT,
+        _S.NOT_RELEASED,
+        _S.RELEASE_INTERRUPTED,
+    }
 )
 MAY_BE_TAKEN: Final = frozenset({_S.DELIVERING, _S.DONE, _S.RELEASABLE, _S.RELEASED, _S.NOT_RELEASED})
 
@@ -126,6 +148,12 @@ class Sentence:
 _SENTENCES: Final[Mapping[BayState, Sentence]] = {
     _S.EMPTY: Sentence("空闲，可以放入记录仪", "Free: a recorder can be docked"),
     _S.IDENTIFYING: Sentence("正在识别记录仪，请勿取走", "Identifying the recorder: leave it in place"),
+    _S.SWITCHING: Sentence(
+        "正在让记录仪打开存储，请勿取走", "Asking the recorder for its storage: leave it in place"
+    ),
+    _S.MOUNTING: Sentence(
+        "正在以只读方式接入存储，请勿取走", "Mounting its storage read-only: leave it in place"
+    ),
     _S.INVENTORY: Sentence("正在清点文件，请勿取走", "Listing its files: leave it in place"),
     _S.OFFLOADING: Sentence("正在采集，请勿取走", "Reading its files: leave it in place"),
     _S.DELIVERING: Sentence(
@@ -146,6 +174,10 @@ _SENTENCES: Final[Mapping[BayState, Sentence]] = {
         "May be taken: everything is receipted and was cleared from the recorder",
     ),
     _S.REFUSED: Sentence("不能采集，请联系管理员", "Cannot be read by this station: call the administrator"),
+    _S.WRONG_PASSWORD: Sentence(
+        "记录仪密码不符，未能采集，请联系管理员",
+        "The recorder refused the station's password: call the administrator",
+    ),
     _S.UNREADABLE: Sentence(
         "有文件无法读取，请勿清空记录仪，并联系管理员",
         "Some files cannot be read: do not clear the recorder, call the administrator",
@@ -197,7 +229,8 @@ def time_left_s(samples: Sequence[Sample], bytes_left: int) -> float | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BayStatus:
-    """One tile (采集口): who, how far, how long, may it be taken. ``problem_code`` says why a person is needed.
+    """One tile (采集口): who, how far, how long, may it be taken. ``problem_code`` says why a person is needed,
+    ``problem`` what exactly happened, ``advice`` what to do about it.
 
     ``files`` counts everything that is not excluded, also what an earlier visit read; ``bytes`` what this visit has to
     read; ``files_receipted`` what the collector has stored, ``files_released`` what was erased from the recorder.
@@ -211,6 +244,7 @@ class BayStatus:
     needs_person: bool
     problem_code: str | None
     problem: str | None
+    advice: Sentence | None
     recorder: str | None
     officer: str | None
     profile: str | None

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Final
 
+from agent.core.advice import WRONG_PASSWORD, advice_on
 from agent.core.bay import (
     MAY_BE_TAKEN,
     NEEDS_PERSON,
@@ -18,11 +19,14 @@ from agent.core.bay import (
     time_left_s,
 )
 from agent.offload.progress import Progress
+from agent.ports import DockStage
 from agent.spool.journal import Journal
 from agent.spool.records import Accounting
 from protocol.claims import Claim
 
 _LOG: Final = logging.getLogger(__name__)
+
+_PREPARING: Final = frozenset({BayState.IDENTIFYING, BayState.SWITCHING})
 
 _NOTHING: Final = Accounting(
     listed=0, stored=0, pending=0, unreadable=0, excluded=0, known=0, unread=0,
@@ -60,12 +64,28 @@ class Tile:
         """A volume is there: nothing is known of it yet."""
         self.progress = Progress()
         self.visit = self._recorder = self._officer = self._profile = None
-        if self.state is BayState.REFUSED:
+        if self.state is BayState.MOUNTING:
+            return
+        if self.state in (BayState.REFUSED, BayState.WRONG_PASSWORD):
             self.step(BayEvent.CHANGED)
             return
         if self.state not in (BayState.EMPTY, BayState.LOST_CONTACT, BayState.RELEASE_INTERRUPTED):
             self.step(BayEvent.LEFT)
         self.step(BayEvent.APPEARED)
+
+    def prepare(self, stage: DockStage) -> None:
+        """A recorder is there whose storage cannot be read yet."""
+        if stage is DockStage.IDENTIFYING or self.state not in _PREPARING:
+            self.begin()
+        if stage is DockStage.SWITCHING:
+            self.step(BayEvent.SWITCH_BEGUN)
+        elif stage is DockStage.MOUNTING:
+            self.step(BayEvent.MOUNT_BEGUN)
+
+    def trouble(self, code: str, problem: str) -> None:
+        """The recorder cannot be read by this station as things are."""
+        wrong = code == WRONG_PASSWORD
+        self.step(BayEvent.PASSWORD_REFUSED if wrong else BayEvent.REFUSED, code=code, problem=problem)
 
     def recognise(self, recorder: Claim | None, officer: Claim | None, profile: str) -> None:
         self._recorder, self._officer, self._profile = recorder, officer, profile
@@ -89,6 +109,7 @@ class Tile:
             needs_person=self.state in NEEDS_PERSON,
             problem_code=None if self._problem is None else self._problem[0],
             problem=None if self._problem is None else self._problem[1],
+            advice=None if self._problem is None else advice_on(self._problem[0]),
             recorder=None if self._recorder is None else self._recorder.value,
             officer=None if self._officer is None else self._officer.value,
             profile=self._profile,

@@ -26,6 +26,7 @@ def bay(state: BayState, *, recorder: str | None = "ZFY0001", time_left_s: float
         needs_person=False,
         problem_code=None,
         problem=None,
+        advice=None,
         recorder=recorder,
         officer=None,
         profile="generic@1",

@@ -43,6 +43,12 @@ RELEASING = (*READ, BayEvent.READ_ALL, BayEvent.RELEASE_ANNOUNCED, BayEvent.RELE
         ((*READ, BayEvent.READ_ALL_BUT_SOME), BayState.UNREADABLE),
         ((*READ, BayEvent.LEFT_UNFINISHED), BayState.LOST_CONTACT),
         ((*READ, BayEvent.LEFT_UNFINISHED, BayEvent.APPEARED), BayState.IDENTIFYING),
+        (
+            (BayEvent.APPEARED, BayEvent.SWITCH_BEGUN, BayEvent.MOUNT_BEGUN, BayEvent.IDENTIFIED),
+            BayState.INVENTORY,
+        ),
+        ((BayEvent.APPEARED, BayEvent.PASSWORD_REFUSED), BayState.WRONG_PASSWORD),
+        ((BayEvent.APPEARED, BayEvent.PASSWORD_REFUSED, BayEvent.CHANGED), BayState.IDENTIFYING),
         ((BayEvent.APPEARED, BayEvent.REFUSED), BayState.REFUSED),
         ((*READ, BayEvent.READ_ALL, BayEvent.LEFT), BayState.EMPTY),
         ((*READ, BayEvent.READ_ALL, BayEvent.RELEASE_ANNOUNCED), BayState.RELEASABLE),
