@@ -33,6 +33,14 @@ class IdentityClaims:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceSays:
+    """What the recorder itself answered when it was asked over USB; None where it was not asked, or did not say."""
+
+    recorder: str | None = None
+    officer: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """The number and its source, or why there is none; ``said`` are all claims of believed sources, in the profile's
     order of sources, equal ones once."""
@@ -67,10 +75,11 @@ def decide_identity(sources: Sequence[str], claims: Iterable[Claim]) -> Answer:
     return Answer(outcome=Outcome.KNOWN, claim=said[0], said=tuple(said))
 
 
-def device_claims(identity: Identity, *, recorder: str | None, officer: str | None) -> IdentityClaims:
-    """What the recorder itself answered when it was asked over USB."""
+def device_claims(identity: Identity, says: DeviceSays) -> IdentityClaims:
+    """The recorder's own words as claims."""
     return IdentityClaims(
-        recorder=claim_of(identity, recorder, "device"), officer=claim_of(identity, officer, "device")
+        recorder=claim_of(identity, says.recorder, "device"),
+        officer=claim_of(identity, says.officer, "device"),
     )
 
 

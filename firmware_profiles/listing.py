@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
 from firmware_profiles.errors import ProfileMalformedError
+from firmware_profiles.identity import DeviceSays
 from firmware_profiles.shape import IDENTITY_SOURCES, MEDIA_KINDS
 from firmware_profiles.shape_parts import Schema, choice, sequence_of, table, text, truth, whole
 from firmware_profiles.structure import check_structure
@@ -91,7 +92,7 @@ class RecordedListing:
     about: str
     source: str
     volume_label: str | None
-    device: Mapping[str, str]
+    device: DeviceSays
     files: tuple[ListedFile, ...]
     expected: Mapping[str, str] | None = field(default=None)
 
@@ -114,7 +115,7 @@ class RecordedListing:
             about=value["about"],
             source=value["source"],
             volume_label=value.get("volume_label"),
-            device=value.get("device", {}),
+            device=DeviceSays(**value.get("device", {})),
             files=files,
             expected=value.get("expect"),
         )

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from firmware_profiles.errors import ProfileConflict, ProfileMalformedError
+from firmware_profiles.faults import find_faults
 from firmware_profiles.listing import RecordedListing
 from firmware_profiles.registry import Registry
 from firmware_profiles.schema import Parts, Profile
@@ -65,6 +66,19 @@ def load_profile(home: Traversable) -> Profile:
     except ProfileMalformedError as error:
         raise ProfileMalformedError(f"{home}/{FILE_NAME}: {error.key}", error.problem) from error
     return profile
+
+
+def find_profile_faults(home: Traversable) -> list[ProfileMalformedError]:
+    """Everything that is wrong with the profile in ``home``, each naming file and key. Raises OSError."""
+    try:
+        table = _read_toml(home / FILE_NAME)
+        faults = find_faults(table, _parts())
+        if not faults:
+            load_profile(home)
+    except ProfileMalformedError as error:
+        faults = [error]
+    where = f"{home}/{FILE_NAME}: "
+    return [ProfileMalformedError(where + fault.key.removeprefix(where), fault.problem) for fault in faults]
 
 
 def load_listing(file: Traversable) -> RecordedListing:

@@ -23,6 +23,9 @@ _LABEL_GROUPS: Final = frozenset({"recorder", "officer"})
 _MARKER_GROUPS: Final = _LABEL_GROUPS | {"firmware"}
 _Named = TypeVar("_Named")
 
+OUTSIDE_ROOTS: Final = "outside-media-roots"
+"""The rule that excludes what lies outside a profile's media roots."""
+
 Parts: TypeAlias = Mapping[str, Mapping[str, Any]]
 """Rows that several profiles use, by the name of the part: as in ``shared.toml``."""
 

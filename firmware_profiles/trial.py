@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import tzinfo
-from typing import Final
 
 from firmware_profiles.errors import ProfileError
 from firmware_profiles.identity import Answer, IdentityClaims, decide_identity, device_claims
@@ -19,11 +18,8 @@ from firmware_profiles.names import (
     grammar_of,
 )
 from firmware_profiles.registry import Registry, Verdict
-from firmware_profiles.schema import Profile
+from firmware_profiles.schema import OUTSIDE_ROOTS, Profile
 from protocol.times import format_time
-
-OUTSIDE_ROOTS: Final = "outside-media-roots"
-"""The rule of the inventory for files outside the profile's media roots."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,14 +123,12 @@ def _try_files(profile: Profile, listing: RecordedListing, zone: tzinfo) -> Iter
 
 
 def _volume_claims(profile: Profile, listing: RecordedListing) -> list[IdentityClaims]:
-    device = device_claims(
-        profile.identity, recorder=listing.device.get("recorder"), officer=listing.device.get("officer")
-    )
     marker = profile.identity.marker
     contents = [file.content for file in listing.files if marker is not None and marker.is_at(file.path)]
     encoding = "utf-8" if marker is None else marker.encoding
     markers = [claims_from_marker(profile, (text or "").encode(encoding, "replace")) for text in contents]
-    return [device, *markers, claims_from_label(profile, listing.volume_label)]
+    label = claims_from_label(profile, listing.volume_label)
+    return [device_claims(profile.identity, listing.device), *markers, label]
 
 
 def _volume_surprises(

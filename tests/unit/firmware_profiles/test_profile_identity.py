@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from firmware_profiles.errors import ProfileMalformedError
-from firmware_profiles.identity import Answer, Outcome, claim_of, decide_identity, device_claims
+from firmware_profiles.identity import Answer, DeviceSays, Outcome, claim_of, decide_identity, device_claims
 from firmware_profiles.load import load_registry
 from firmware_profiles.names import MAX_MARKER_BYTES, claims_from_marker, marker_parts
 from firmware_profiles.schema import Identity
@@ -87,7 +87,7 @@ def test_a_number_nobody_set_is_no_number(value: str | None) -> None:
 
 
 def test_what_the_device_answers_is_a_claim_of_the_device() -> None:
-    claims = device_claims(DROP.identity, recorder="ZFY0042\0\0", officer="000000")
+    claims = device_claims(DROP.identity, DeviceSays(recorder="ZFY0042\0\0", officer="000000"))
     assert (claims.recorder, claims.officer) == (Claim("ZFY0042", "device"), None)
 
 
