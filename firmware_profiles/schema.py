@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Self, TypeVar
 
+from firmware_profiles.device import UsbProfile
 from firmware_profiles.errors import ProfileMalformedError
 from firmware_profiles.globs import compile_globs
 from firmware_profiles.shape import MEDIA_KINDS, PROFILE_SCHEMA
@@ -66,7 +67,9 @@ class MatchRule:
     file_names: tuple[NameGrammar, ...]
 
     @classmethod
-    def from_table(cls, table: Mapping[str, Any], grammars: tuple[NameGrammar, ...]) -> Self:
+    def from_table(
+        cls, table: Mapping[str, Any], grammars: tuple[NameGrammar, ...], *, is_talked_with: bool
+    ) -> Self:
         globs = {
             name: compile_globs(table[name], f"match.{name}") if table.get(name) else None
             for name in ("volume_labels", "marker_files", "paths")
@@ -76,7 +79,7 @@ class MatchRule:
         if unknown:
             raise ProfileMalformedError("match.file_names", f"names no [[file_name]]: {sorted(unknown)[0]}")
         fallback = table.get("fallback", False)
-        if fallback == bool(wanted or any(globs.values())):
+        if fallback == bool(wanted or any(globs.values()) or is_talked_with):
             raise ProfileMalformedError("match", "has either criteria or fallback = true")
         return cls(
             rank=table["rank"],
@@ -84,6 +87,11 @@ class MatchRule:
             file_names=tuple(grammar for grammar in grammars if grammar.name in wanted),
             **globs,
         )
+
+    @property
+    def has_criteria(self) -> bool:
+        """Without any, and no fallback, the family is known by the conversation with its device alone."""
+        return bool(self.file_names or self.volume_labels or self.marker_files or self.paths)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +136,7 @@ class Profile:
     mark_paths: re.Pattern[str]
     identity: Identity
     reading_order: tuple[str, ...]
+    usb: UsbProfile | None
 
     @classmethod
     def from_table(cls, table: Mapping[str, Any]) -> Self:
@@ -135,12 +144,15 @@ class Profile:
         check_structure(table, PROFILE_SCHEMA)
         grammars = _named(table, "file_name", "name", NameGrammar.from_table)
         mark = table.get("mark", {})
+        usb = UsbProfile.from_table(table["usb"]) if "usb" in table else None
         return cls(
             id=table["id"],
             version=table["version"],
             title_zh=table["title"]["zh"],
             title_en=table["title"]["en"],
-            match=MatchRule.from_table(table["match"], grammars),
+            match=MatchRule.from_table(
+                table["match"], grammars, is_talked_with=usb is not None and usb.sends
+            ),
             media_roots=_compile_roots(table["media"]["roots"]),
             kinds=_kinds(table["media"]["kinds"]),
             ignore=_named(table, "ignore", "rule", IgnoreRule.from_table),
@@ -149,6 +161,7 @@ class Profile:
             mark_paths=compile_globs(mark.get("paths", ()), "mark.paths"),
             identity=Identity.from_table(table.get("identity", {})),
             reading_order=tuple(table["reading"]["order"]),
+            usb=usb,
         )
 
     def ignoring_rule(self, path: str) -> str | None:

@@ -2,45 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
+
+from firmware_profiles.device_shape import USB
+from firmware_profiles.shape_parts import Schema as _Schema
+from firmware_profiles.shape_parts import choice as _choice
+from firmware_profiles.shape_parts import list_of as _list
+from firmware_profiles.shape_parts import table as _table
+from firmware_profiles.shape_parts import text as _text
 
 SCHEMA_VERSION: Final = 1
 MEDIA_KINDS: Final = ("video", "audio", "image", "log", "sidecar")
 IDENTITY_SOURCES: Final = ("name", "volume label")
 READING_KEYS: Final = ("marked", "newest")
-
-_Schema = Mapping[str, Any]
-
-
-def _text(description: str, *, pattern: str | None = None, max_length: int = 200) -> _Schema:
-    text = {"type": "string", "minLength": 1, "maxLength": max_length, "description": description}
-    return text if pattern is None else {**text, "pattern": pattern}
-
-
-def _list(items: _Schema, description: str, *, min_items: int = 0) -> _Schema:
-    return {
-        "type": "array",
-        "items": items,
-        "minItems": min_items,
-        "uniqueItems": True,
-        "description": description,
-    }
-
-
-def _table(properties: Mapping[str, _Schema], description: str, *, required: tuple[str, ...] = ()) -> _Schema:
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": list(required),
-        "additionalProperties": False,
-        "description": description,
-    }
-
-
-def _choice(values: tuple[str, ...], description: str) -> _Schema:
-    return {**_text(description), "enum": list(values)}
-
 
 _GLOB: Final = _text(
     "Path pattern: * ? [a-z] [!a-z] within one name; with a leading or inner / anchored at the volume's root, "
@@ -165,6 +139,7 @@ PROFILE_SCHEMA: Final[_Schema] = {
             "mark": _MARK,
             "identity": _IDENTITY,
             "reading": _READING,
+            "usb": USB,
         },
         "Facts about how a family of recorders shows its recordings. Unknown keys are refused",
         required=("schema", "id", "version", "title", "match", "media", "reading"),

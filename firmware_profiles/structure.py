@@ -49,6 +49,8 @@ def _check_object(value: dict[str, object], schema: Mapping[str, Any], key: str)
 def _check_array(value: list[object], schema: Mapping[str, Any], key: str) -> None:
     if len(value) < schema.get("minItems", 0):
         raise ProfileMalformedError(key, f"must have at least {schema['minItems']} items")
+    if len(value) > schema["maxItems"]:
+        raise ProfileMalformedError(key, f"must have at most {schema['maxItems']} items")
     for number, item in enumerate(value):
         check_structure(item, schema["items"], f"{key}[{number}]")
     if schema.get("uniqueItems") and any(item in value[:number] for number, item in enumerate(value)):

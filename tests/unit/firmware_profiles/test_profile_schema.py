@@ -114,7 +114,16 @@ def test_the_published_schema_is_the_rule_that_is_applied() -> None:
 def test_the_schema_uses_only_what_the_checker_checks() -> None:
     known = {
         *("$schema", "title", "description", "type", "const", "enum", "properties", "required"),
-        *("additionalProperties", "items", "minItems", "uniqueItems", "pattern", "minLength", "maxLength"),
+        *(
+            "additionalProperties",
+            "items",
+            "minItems",
+            "maxItems",
+            "uniqueItems",
+            "pattern",
+            "minLength",
+            "maxLength",
+        ),
         *("minimum", "maximum"),
     }
 
@@ -134,7 +143,14 @@ def test_the_schema_uses_only_what_the_checker_checks() -> None:
 def test_every_profile_folder_has_a_readme_and_loads() -> None:
     loaded = {profile.id for profile in load_registry().profiles}
     homes = {path.parent for path in HOME.glob("*/profile.toml")}
-    assert loaded == {home.name for home in homes} == {"name_n1", "dcf", "generic"}
+    assert (
+        loaded
+        == {home.name for home in homes}
+        == {
+            *("name_n1", "dcf", "generic"),
+            *("ambarella", "example_hid_unlock", "example_vendor_scsi"),
+        }
+    )
     for home in homes:
         assert f"# {home.name}" in (home / "README.md").read_text("utf-8")
 
