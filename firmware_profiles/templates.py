@@ -124,3 +124,13 @@ def _part(found: re.Match[str], is_hex: bool, key: str) -> _Part:
     raise ProfileMalformedError(
         key, f"has a brace that opens no field known here: {found.string[found.start() :][:40]!r}"
     )
+
+
+def shown_without(data: bytes, secret: bytes, limit: int) -> str:
+    """The first ``limit`` bytes of what a device sent, in hexadecimal; where it repeats the secret, ``**``."""
+    mask = bytearray(b"." * len(data))
+    start = data.find(secret) if secret else -1
+    while start >= 0:
+        mask[start : start + len(secret)] = b"*" * len(secret)
+        start = data.find(secret, start + 1)
+    return Payload(data, bytes(mask)).shown(limit)
