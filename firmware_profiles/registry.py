@@ -73,7 +73,7 @@ class Registry:
         open_criteria = {
             profile.id: [criterion for _, criterion in _path_criteria(profile.match)]
             for profile in self.profiles
-            if not profile.match.fallback and _label_fits(profile.match, label)
+            if profile.match.has_criteria and _label_fits(profile.match, label)
         }
         unseen = iter(paths)
         while any(open_criteria.values()) and (path := next(unseen, None)) is not None:

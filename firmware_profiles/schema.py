@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Self, TypeAlias, TypeVar
 
+from firmware_profiles.device import UsbProfile
 from firmware_profiles.errors import ProfileMalformedError
 from firmware_profiles.expressions import Expression
 from firmware_profiles.facts import ReleasePolicy, SidecarRule, VerifiedUnit, quirk_words
@@ -57,7 +58,9 @@ class MatchRule:
     file_names: tuple[NameGrammar, ...]
 
     @classmethod
-    def from_table(cls, table: Mapping[str, Any], grammars: tuple[NameGrammar, ...]) -> Self:
+    def from_table(
+        cls, table: Mapping[str, Any], grammars: tuple[NameGrammar, ...], *, is_talked_with: bool
+    ) -> Self:
         globs = {
             name: compile_globs(table[name], f"match.{name}") if table.get(name) else None
             for name in ("volume_labels", "marker_files", "paths")
@@ -67,7 +70,7 @@ class MatchRule:
         if unknown:
             raise ProfileMalformedError("match.file_names", f"names no [[file_name]]: {sorted(unknown)[0]}")
         fallback = table.get("fallback", False)
-        if fallback == bool(wanted or any(globs.values())):
+        if fallback == bool(wanted or any(globs.values()) or is_talked_with):
             raise ProfileMalformedError("match", "has either criteria or fallback = true")
         return cls(
             rank=table["rank"],
@@ -75,6 +78,11 @@ class MatchRule:
             file_names=tuple(grammar for grammar in grammars if grammar.name in wanted),
             **globs,
         )
+
+    @property
+    def has_criteria(self) -> bool:
+        """Without any, and no fallback, the family is known by the conversation with its device alone."""
+        return bool(self.file_names or self.volume_labels or self.marker_files or self.paths)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,6 +163,7 @@ class Profile:
     identity: Identity
     reading_order: tuple[str, ...]
     release: ReleasePolicy
+    usb: UsbProfile | None
 
     @classmethod
     def from_table(cls, table: Mapping[str, Any], parts: Parts = NO_PARTS) -> Self:
@@ -164,6 +173,7 @@ class Profile:
         grammars = _named(table, "file_name", "name", NameGrammar.from_table)
         mark = table.get("mark", {})
         units = enumerate(table.get("verified_on", ()))
+        usb = UsbProfile.from_table(table["usb"]) if "usb" in table else None
         return cls(
             id=table["id"],
             version=table["version"],
@@ -173,7 +183,9 @@ class Profile:
                 VerifiedUnit.from_table(row, f"verified_on[{number}]") for number, row in units
             ),
             quirks=quirk_words(table.get("quirk", ())),
-            match=MatchRule.from_table(table["match"], grammars),
+            match=MatchRule.from_table(
+                table["match"], grammars, is_talked_with=usb is not None and usb.sends
+            ),
             media_roots=_compile_roots(table["media"]["roots"]),
             kinds=one_kind_each(table["media"]["kinds"], "media.kinds"),
             sidecars=tuple(SidecarRule.from_table(row) for row in table.get("sidecar", ())),
@@ -184,6 +196,7 @@ class Profile:
             identity=Identity.from_table(table.get("identity", {})),
             reading_order=tuple(table["reading"]["order"]),
             release=ReleasePolicy.from_table(table.get("release")),
+            usb=usb,
         )
 
     def ignoring_rule(self, path: str) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from firmware_profiles.device_shape import USB
 from firmware_profiles.shape_parts import Schema as _Schema
 from firmware_profiles.shape_parts import choice as _choice
 from firmware_profiles.shape_parts import list_of as _list
@@ -220,6 +221,7 @@ PROFILE_SCHEMA: Final[_Schema] = {
             "identity": _IDENTITY,
             "reading": _READING,
             "release": _RELEASE,
+            "usb": USB,
         },
         "Facts about how a family of recorders shows its recordings. Unknown keys are refused",
         required=("schema", "id", "version", "title", "match", "media", "reading"),
