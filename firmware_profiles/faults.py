@@ -12,8 +12,9 @@ from typing import Any, Final, TypeAlias
 
 from firmware_profiles.errors import ProfileMalformedError
 from firmware_profiles.facts import VerifiedUnit
-from firmware_profiles.grammar import NameGrammar
-from firmware_profiles.schema import Identity, IgnoreRule, Parts, Profile
+from firmware_profiles.globs import compile_globs
+from firmware_profiles.grammar import NameGrammar, one_kind_each
+from firmware_profiles.schema import Identity, IgnoreRule, Parts, Profile, compile_roots
 from firmware_profiles.shape import PROFILE_SCHEMA
 from firmware_profiles.structure import find_faults as find_faults_of_form
 
@@ -28,16 +29,22 @@ _ROWS: Final[Mapping[str, _Read]] = {
 
 def find_faults(table: Mapping[str, Any], parts: Parts) -> list[ProfileMalformedError]:
     """Each key at fault once: first what has not the form of the schema; where all has, what does not go together."""
-    found = {fault.key: fault for fault in reversed(list(find_faults_of_form(table, PROFILE_SCHEMA)))}
+    found: dict[str, ProfileMalformedError] = {}
+    for fault in find_faults_of_form(table, PROFILE_SCHEMA):
+        found.setdefault(fault.key, fault)
     if not found:
-        found = {fault.key: fault for fault in reversed(list(_faults_of_meaning(table, parts)))}
-    return list(reversed(found.values()))
+        for fault in _faults_of_meaning(table, parts):
+            found.setdefault(fault.key, fault)
+    return list(found.values())
 
 
 def _faults_of_meaning(table: Mapping[str, Any], parts: Parts) -> Iterator[ProfileMalformedError]:
     for key, read in _ROWS.items():
         for number, row in enumerate(table.get(key, ())):
             yield from _fault(partial(read, row, f"{key}[{number}]"))
+    yield from _fault(partial(compile_roots, table["media"]["roots"]))
+    yield from _fault(partial(one_kind_each, table["media"]["kinds"], "media.kinds"))
+    yield from _fault(partial(compile_globs, table.get("mark", {}).get("paths", ()), "mark.paths"))
     yield from _fault(partial(Identity.from_table, table.get("identity", {})))
     yield from _fault(partial(Profile.from_table, table, parts))
 

@@ -49,10 +49,11 @@ def load_registry(extra_folders: Iterable[Path] = ()) -> Registry:
 
 def profile_homes(extra_folders: Iterable[Path] = ()) -> list[Traversable]:
     """The folders of the built-in profiles, then of those in ``extra_folders``, each by name. Raises OSError."""
-    return [home for folder in (files("firmware_profiles"), *extra_folders) for home in _homes(folder)]
+    return [home for folder in (files("firmware_profiles"), *extra_folders) for home in homes_in(folder)]
 
 
-def _homes(folder: Traversable) -> list[Traversable]:
+def homes_in(folder: Traversable) -> list[Traversable]:
+    """The folders in ``folder`` that have a profile, by name. Raises OSError."""
     homes = sorted((home for home in folder.iterdir() if home.is_dir()), key=lambda home: home.name)
     return [home for home in homes if (home / FILE_NAME).is_file()]
 

@@ -21,7 +21,8 @@ _Criterion: TypeAlias = Callable[[str], bool]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """Whether a profile fits a volume: ``unmet`` names the criteria that nothing on it meets. A fallback has none."""
+    """Whether a profile fits a volume: ``unmet`` names the criteria that nothing on it meets, ``usb`` where only the
+    device tells. A fallback has none."""
 
     profile: Profile
     unmet: tuple[str, ...]
@@ -95,6 +96,8 @@ def _label_fits(match: MatchRule, label: str | None) -> bool:
 
 
 def _unmet(match: MatchRule, label: str | None, paths: Sequence[str]) -> Iterator[str]:
+    if not match.has_criteria and not match.fallback:
+        yield "usb"
     if not _label_fits(match, label):
         yield "volume_labels"
     for name, criterion in _path_criteria(match):

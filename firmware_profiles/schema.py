@@ -21,6 +21,7 @@ from firmware_profiles.shape import PROFILE_SCHEMA
 from firmware_profiles.structure import check_structure
 
 _LABEL_GROUPS: Final = frozenset({"recorder", "officer"})
+_CRITERIA: Final = ("volume_labels", "marker_files", "paths", "file_names")
 _MARKER_GROUPS: Final = _LABEL_GROUPS | {"firmware"}
 _Named = TypeVar("_Named")
 
@@ -48,7 +49,8 @@ class IgnoreRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MatchRule:
-    """What a volume must show for the profile to apply. A criterion not given is None."""
+    """What a volume must show for the profile to apply. A criterion not given is None; ``written`` are those given, as
+    the profile has them."""
 
     rank: int
     fallback: bool
@@ -56,6 +58,7 @@ class MatchRule:
     marker_files: re.Pattern[str] | None
     paths: re.Pattern[str] | None
     file_names: tuple[NameGrammar, ...]
+    written: Mapping[str, tuple[str, ...]]
 
     @classmethod
     def from_table(
@@ -63,7 +66,8 @@ class MatchRule:
     ) -> Self:
         globs = {
             name: compile_globs(table[name], f"match.{name}") if table.get(name) else None
-            for name in ("volume_labels", "marker_files", "paths")
+            for name in _CRITERIA
+            if name != "file_names"
         }
         wanted = table.get("file_names", [])
         unknown = set(wanted) - {grammar.name for grammar in grammars}
@@ -76,6 +80,7 @@ class MatchRule:
             rank=table["rank"],
             fallback=fallback,
             file_names=tuple(grammar for grammar in grammars if grammar.name in wanted),
+            written={name: tuple(table[name]) for name in _CRITERIA if table.get(name)},
             **globs,
         )
 
@@ -186,7 +191,7 @@ class Profile:
             match=MatchRule.from_table(
                 table["match"], grammars, is_talked_with=usb is not None and usb.sends
             ),
-            media_roots=_compile_roots(table["media"]["roots"]),
+            media_roots=compile_roots(table["media"]["roots"]),
             kinds=one_kind_each(table["media"]["kinds"], "media.kinds"),
             sidecars=tuple(SidecarRule.from_table(row) for row in table.get("sidecar", ())),
             ignore=_named(table, "ignore", "rule", IgnoreRule.from_table),
@@ -240,7 +245,8 @@ def _named(
     return tuple(read(row, f"{key}[{number}]") for number, row in enumerate(rows))
 
 
-def _compile_roots(roots: list[str]) -> re.Pattern[str]:
+def compile_roots(roots: list[str]) -> re.Pattern[str]:
+    """Raises ProfileMalformedError for a root that is not written from the volume's root on."""
     for number, root in enumerate(roots):
         if not root.startswith("/"):
             raise ProfileMalformedError(f"media.roots[{number}]", f"must start with /, not {root!r}")

@@ -68,7 +68,7 @@ class Trial:
 
 def try_listing(registry: Registry, profile: Profile, listing: RecordedListing, zone: tzinfo) -> Trial:
     """Everything that would be done with the volume; ``surprises`` are the differences to what is expected of it."""
-    chosen, refused = _choose(registry, listing)
+    chosen, refused = _choose(registry, profile, listing)
     files = tuple(_try_files(profile, listing, zone))
     others = _volume_claims(profile, listing)
     named = [*others, *(file.claims for file in files if file.rule is None)]
@@ -90,7 +90,10 @@ def try_listing(registry: Registry, profile: Profile, listing: RecordedListing, 
     )
 
 
-def _choose(registry: Registry, listing: RecordedListing) -> tuple[str | None, str | None]:
+def _choose(registry: Registry, profile: Profile, listing: RecordedListing) -> tuple[str | None, str | None]:
+    """A family known by its device alone is chosen before there is a volume."""
+    if not profile.match.has_criteria and not profile.match.fallback:
+        return profile.id, None
     try:
         return registry.choose(label=listing.volume_label, paths=listing.paths).id, None
     except ProfileError as error:
