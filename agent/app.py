@@ -107,7 +107,7 @@ class Station:
         return VisitTools(
             journal=self._journal,
             testimony=self._testimony,
-            registry=load_registry(),
+            registry=load_registry(config.profile_folders),
             doorbells=self._bells,
             settings=VisitSettings(
                 zone=config.zone,

@@ -40,6 +40,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SHA256",
         help="only for this file or statement; repeatable / 只导出该文件（或声明）的回执",
     )
+    _add_profiles(commands)
     _command(commands, "checkpoint", "newest checkpoint this station has verified / 本站见过的最新检查点")
     rescue = _command(commands, "rescue", "deliver a dead station's spool from here / 抢救已损坏的采集站")
     rescue.add_argument(
@@ -60,6 +61,44 @@ def _parser() -> argparse.ArgumentParser:
     rescue.add_argument(
         "--patience-s", type=float, default=120.0, help="give up when nothing moves for so long"
     )
+    return parser
+
+
+def _add_profiles(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    title = "firmware profiles of recorder families / 固件配置"
+    tasks = commands.add_parser("profiles", help=title, description=title).add_subparsers(
+        dest="task", required=True
+    )
+    _profile_task(tasks, "list", "all profiles of this station / 列出固件配置")
+    check = _profile_task(tasks, "check", "look for mistakes, and try recorded listings / 检查固件配置")
+    check.add_argument(
+        "folders",
+        nargs="*",
+        type=Path,
+        metavar="FOLDER",
+        help="of one family, or of several; none: all profiles of this station / 配置文件夹",
+    )
+    test = _profile_task(tasks, "test", "what would be made of a recorded listing / 用目录样本试验")
+    test.add_argument("family", metavar="FAMILY", help="id, or folder with a profile.toml / 配置名或文件夹")
+    test.add_argument(
+        "listings",
+        nargs="*",
+        type=Path,
+        metavar="LISTING",
+        help="recorded listings; none: those of the family / 目录样本文件",
+    )
+
+
+def _profile_task(
+    tasks: argparse._SubParsersAction[argparse.ArgumentParser], name: str, title: str
+) -> argparse.ArgumentParser:
+    parser = tasks.add_parser(name, help=title, description=title)
+    parser.add_argument(
+        "--data",
+        type=Path,
+        help="the station's data directory: its own profiles count too / 数据目录",
+    )
+    parser.add_argument("--json", action="store_true", help="machine-readable output")
     return parser
 
 

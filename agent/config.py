@@ -26,7 +26,7 @@ _MAX_KEEP_DAYS: Final = 36_500
 _KEYS: Final = frozenset(
     {
         "dock_dir", "zone", "settle_s", "bays_at_once", "uploads_at_once", "reserve_mib", "keep_days", "holders",
-        "release",
+        "profiles_dir", "release",
     }
 )  # fmt: skip
 _RELEASE_KEYS: Final = frozenset({"enabled", "minimum_age_hours", "whole_visits", "keep_marked", "bays"})
@@ -43,7 +43,7 @@ class ConfigError(AgentError):
 class AgentConfig:
     """Settings of one station. ``dock_dir`` is the folder below which volumes appear; ``zone`` is the local time
     that recorders without a zone are set to; ``holders`` maps recorder numbers to agencies; without ``release`` nothing
-    is ever erased from a recorder."""
+    is ever erased from a recorder. ``profile_folders`` hold the station's own firmware profiles."""
 
     data_dir: Path
     dock_dir: Path
@@ -54,6 +54,7 @@ class AgentConfig:
     reserve_bytes: int = 1024 * _MIB
     keep_days: int = 7
     holders: Mapping[str, str] = field(default_factory=dict)
+    profile_folders: tuple[Path, ...] = ()
     release: ReleaseSettings | None = None
 
     def __post_init__(self) -> None:
@@ -102,6 +103,7 @@ class AgentConfig:
             reserve_bytes=_whole(values, "reserve_mib", 1024) * _MIB,
             keep_days=_whole(values, "keep_days", 7),
             holders=_holders(values.get("holders", {})),
+            profile_folders=tuple(data_dir / folder for folder in _folders(values.get("profiles_dir", []))),
             release=_release(values.get("release", {})),
         )
 
@@ -172,6 +174,12 @@ def _release(value: object) -> ReleaseSettings | None:
         bays=_bays(value.get("bays")),
     )
     return settings if _truth(value, "enabled", False) else None
+
+
+def _folders(value: object) -> list[str]:
+    if not isinstance(value, list) or not all(isinstance(folder, str) and folder for folder in value):
+        raise ConfigError("profiles_dir is a list of folders")
+    return value
 
 
 def _bays(value: object) -> frozenset[str] | None:

@@ -33,3 +33,9 @@ class NoProfileError(ProfileError):
     """Nothing matches and there is no fallback: the recorder is unknown, refused and reported."""
 
     code = "profile-unknown"
+
+
+class PasswordUnfitError(ProfileError):
+    """The station's password for a family cannot be what its recorders take: too long. It is never shown."""
+
+    code = "password-unfit"

@@ -3,6 +3,9 @@
 ``*``, ``?``, ``[a-z]`` and ``[!a-z]`` stay within one name. A pattern with a slash before its end is anchored at
 the volume's root, any other matches a name at any depth. What matches a folder covers everything in it. Letter case
 is ignored: recorders use FAT and exFAT.
+
+Time is linear in the length of the path, whatever the pattern: between two stars the first place that fits is always
+as good as any later one, so the expressions are written without a way back (atomic groups).
 """
 
 from __future__ import annotations
@@ -41,20 +44,38 @@ def _glob_source(glob: str, key: str) -> str:
 
 
 def _body_source(body: str, key: str) -> str:
-    parts: list[str] = []
-    end = 0
-    while end < len(body):
-        token = _TOKEN.match(body, end)
-        if token is None:
-            raise ProfileMalformedError(key, f"is not a path pattern at character {end + 1}: {body!r}")
-        parts.append(_token_source(token))
+    return "/".join(_name_source(name, key) for name in body.split("/"))
+
+
+def _name_source(name: str, key: str) -> str:
+    """One name: what stands before the first star, then each star with what stands behind it, the last at the end."""
+    first, *later = _chunks(name, key)
+    if not later:
+        return first
+    *middle, last = later
+    stars = "".join(f"(?>[^/]*?{chunk})" for chunk in middle if chunk)
+    return first + stars + f"(?>[^/]*?{last}(?=/|\\Z))"
+
+
+def _chunks(name: str, key: str) -> list[str]:
+    """The expressions between the stars; each matches a fixed number of characters."""
+    chunks, end = [""], 0
+    while end < len(name):
+        token = _TOKEN.match(name, end)
+        if token is None or "--" in (token["set"] or ""):
+            raise ProfileMalformedError(key, f"is not a path pattern at character {end + 1}: {name!r}")
+        if token[0] == "*":
+            chunks.append("")
+        else:
+            chunks[-1] += _token_source(token)
         end = token.end()
-    return "".join(parts)
+    return chunks
 
 
 def _token_source(token: re.Match[str]) -> str:
     if token["char"]:
         return re.escape(token["char"])
     if token["set"]:
-        return f"[^/{token['set']}]" if token["not"] else f"[{token['set']}]"
-    return "[^/]*" if token[0] == "*" else "[^/]"
+        members = re.sub(r"[&~|]", r"\\\g<0>", token["set"])
+        return f"[^/{members}]" if token["not"] else f"(?!/)[{members}]"
+    return "[^/]"

@@ -7,15 +7,29 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from firmware_profiles.errors import NoProfileError, ProfileConflict
+from firmware_profiles.grammar import NameGrammar
 from firmware_profiles.names import MAX_NAME_CHARS
-from firmware_profiles.schema import MatchRule, NameGrammar, Profile
+from firmware_profiles.schema import MatchRule, Profile
 
 _Criterion: TypeAlias = Callable[[str], bool]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """Whether a profile fits a volume: ``unmet`` names the criteria that nothing on it meets, ``usb`` where only the
+    device tells. A fallback has none."""
+
+    profile: Profile
+    unmet: tuple[str, ...]
+
+    @property
+    def fits(self) -> bool:
+        return not self.unmet
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +63,18 @@ class Registry:
             return found[0]
         return self._fallback()
 
+    def judge(self, *, label: str | None, paths: Sequence[str]) -> tuple[Verdict, ...]:
+        """What each profile says to such a volume, and why not: for people. ``choose`` decides."""
+        return tuple(
+            Verdict(profile=profile, unmet=tuple(_unmet(profile.match, label, paths)))
+            for profile in self.profiles
+        )
+
     def _matching(self, label: str | None, paths: Iterable[str]) -> list[Profile]:
         open_criteria = {
-            profile.id: _path_criteria(profile.match)
+            profile.id: [criterion for _, criterion in _path_criteria(profile.match)]
             for profile in self.profiles
-            if not profile.match.fallback and _label_fits(profile.match, label)
+            if profile.match.has_criteria and _label_fits(profile.match, label)
         }
         unseen = iter(paths)
         while any(open_criteria.values()) and (path := next(unseen, None)) is not None:
@@ -74,12 +95,23 @@ def _label_fits(match: MatchRule, label: str | None) -> bool:
     return label is not None and match.volume_labels.search(label) is not None
 
 
-def _path_criteria(match: MatchRule) -> list[_Criterion]:
-    patterns = [pattern for pattern in (match.marker_files, match.paths) if pattern is not None]
-    criteria = [_path_criterion(pattern) for pattern in patterns]
+def _unmet(match: MatchRule, label: str | None, paths: Sequence[str]) -> Iterator[str]:
+    if not match.has_criteria and not match.fallback:
+        yield "usb"
+    if not _label_fits(match, label):
+        yield "volume_labels"
+    for name, criterion in _path_criteria(match):
+        if not any(map(criterion, paths)):
+            yield name
+
+
+def _path_criteria(match: MatchRule) -> Iterator[tuple[str, _Criterion]]:
+    if match.marker_files is not None:
+        yield "marker_files", _path_criterion(match.marker_files)
+    if match.paths is not None:
+        yield "paths", _path_criterion(match.paths)
     if match.file_names:
-        criteria.append(_name_criterion(match.file_names))
-    return criteria
+        yield "file_names", _name_criterion(match.file_names)
 
 
 def _path_criterion(pattern: re.Pattern[str]) -> _Criterion:
@@ -89,6 +121,6 @@ def _path_criterion(pattern: re.Pattern[str]) -> _Criterion:
 def _name_criterion(grammars: tuple[NameGrammar, ...]) -> _Criterion:
     def fits(path: str) -> bool:
         name = path.rpartition("/")[2]
-        return len(name) <= MAX_NAME_CHARS and any(grammar.regex.fullmatch(name) for grammar in grammars)
+        return len(name) <= MAX_NAME_CHARS and any(grammar.regex.fits(name) for grammar in grammars)
 
     return fits

@@ -9,36 +9,29 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Self, TypeAlias, TypeVar
 
+from firmware_profiles.device import UsbProfile
 from firmware_profiles.errors import ProfileMalformedError
+from firmware_profiles.expressions import Expression
+from firmware_profiles.facts import ReleasePolicy, SidecarRule, VerifiedUnit, quirk_words
 from firmware_profiles.globs import compile_globs
-from firmware_profiles.shape import MEDIA_KINDS, PROFILE_SCHEMA
+from firmware_profiles.grammar import NameGrammar, one_kind_each
+from firmware_profiles.shape import PROFILE_SCHEMA
 from firmware_profiles.structure import check_structure
 
-_NAME_GROUPS: Final = frozenset({"recorder", "officer", "started_at", "mark"})
 _LABEL_GROUPS: Final = frozenset({"recorder", "officer"})
+_CRITERIA: Final = ("volume_labels", "marker_files", "paths", "file_names")
+_MARKER_GROUPS: Final = _LABEL_GROUPS | {"firmware"}
 _Named = TypeVar("_Named")
 
+OUTSIDE_ROOTS: Final = "outside-media-roots"
+"""The rule that excludes what lies outside a profile's media roots."""
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NameGrammar:
-    """One form of file names and what its parts claim (文件命名规则)."""
+Parts: TypeAlias = Mapping[str, Mapping[str, Any]]
+"""Rows that several profiles use, by the name of the part: as in ``shared.toml``."""
 
-    name: str
-    regex: re.Pattern[str]
-    time_format: str | None
-
-    @classmethod
-    def from_table(cls, table: Mapping[str, Any], key: str) -> Self:
-        regex = _compile_regex(table["regex"], _NAME_GROUPS, f"{key}.regex")
-        if ("started_at" in regex.groupindex) != ("started_at" in table):
-            raise ProfileMalformedError(f"{key}.started_at", "is given exactly when the regex has that group")
-        return cls(
-            name=table["name"],
-            regex=regex,
-            time_format=table["started_at"]["format"] if "started_at" in table else None,
-        )
+NO_PARTS: Final[Parts] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +49,8 @@ class IgnoreRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MatchRule:
-    """What a volume must show for the profile to apply. A criterion not given is None."""
+    """What a volume must show for the profile to apply. A criterion not given is None; ``written`` are those given, as
+    the profile has them."""
 
     rank: int
     fallback: bool
@@ -64,51 +58,93 @@ class MatchRule:
     marker_files: re.Pattern[str] | None
     paths: re.Pattern[str] | None
     file_names: tuple[NameGrammar, ...]
+    written: Mapping[str, tuple[str, ...]]
 
     @classmethod
-    def from_table(cls, table: Mapping[str, Any], grammars: tuple[NameGrammar, ...]) -> Self:
+    def from_table(
+        cls, table: Mapping[str, Any], grammars: tuple[NameGrammar, ...], *, is_talked_with: bool
+    ) -> Self:
         globs = {
             name: compile_globs(table[name], f"match.{name}") if table.get(name) else None
-            for name in ("volume_labels", "marker_files", "paths")
+            for name in _CRITERIA
+            if name != "file_names"
         }
         wanted = table.get("file_names", [])
         unknown = set(wanted) - {grammar.name for grammar in grammars}
         if unknown:
             raise ProfileMalformedError("match.file_names", f"names no [[file_name]]: {sorted(unknown)[0]}")
         fallback = table.get("fallback", False)
-        if fallback == bool(wanted or any(globs.values())):
+        if fallback == bool(wanted or any(globs.values()) or is_talked_with):
             raise ProfileMalformedError("match", "has either criteria or fallback = true")
         return cls(
             rank=table["rank"],
             fallback=fallback,
             file_names=tuple(grammar for grammar in grammars if grammar.name in wanted),
+            written={name: tuple(table[name]) for name in _CRITERIA if table.get(name)},
             **globs,
         )
+
+    @property
+    def has_criteria(self) -> bool:
+        """Without any, and no fallback, the family is known by the conversation with its device alone."""
+        return bool(self.file_names or self.volume_labels or self.marker_files or self.paths)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Marker:
+    """A file of the recorder that names it (标识文件)."""
+
+    path: str
+    regex: Expression
+    encoding: str
+
+    @classmethod
+    def from_table(cls, table: Mapping[str, Any]) -> Self:
+        path = table["path"].strip("/")
+        if not path or "" in path.split("/"):
+            raise ProfileMalformedError("identity.marker.path", f"is no path of a file: {table['path']!r}")
+        regex = Expression.compile(table["regex"], _MARKER_GROUPS, "identity.marker.regex")
+        return cls(path=path, regex=regex, encoding=table["encoding"])
+
+    def is_at(self, path: str) -> bool:
+        return path.casefold() == self.path.casefold()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """Where the recorder's and the officer's numbers are looked for, in order."""
+    """Which sources are believed on the recorder's and the officer's number, in order, and how they are read. USB
+    serial numbers are none: often they are equal on every unit."""
 
     recorder: tuple[str, ...]
     officer: tuple[str, ...]
-    volume_label: re.Pattern[str] | None
+    volume_label: Expression | None
+    marker: Marker | None
+    unset: frozenset[str]
 
     @classmethod
     def from_table(cls, table: Mapping[str, Any]) -> Self:
         label = table.get("volume_label")
-        regex = None if label is None else _compile_regex(label, _LABEL_GROUPS, "identity.volume_label")
-        for role in ("recorder", "officer"):
-            uses = "volume label" in table.get(role, [])
-            if uses != (regex is not None and role in regex.groupindex):
-                raise ProfileMalformedError(
-                    f"identity.{role}", f"and the group {role} of identity.volume_label go together"
-                )
-        return cls(
+        identity = cls(
             recorder=tuple(table.get("recorder", ())),
             officer=tuple(table.get("officer", ())),
-            volume_label=regex,
+            volume_label=None
+            if label is None
+            else Expression.compile(label, _LABEL_GROUPS, "identity.volume_label"),
+            marker=Marker.from_table(table["marker"]) if "marker" in table else None,
+            unset=frozenset(table.get("unset", ())),
         )
+        marker = None if identity.marker is None else identity.marker.regex
+        identity._check_use("volume label", identity.volume_label, "identity.volume_label")
+        identity._check_use("marker file", marker, "identity.marker.regex")
+        return identity
+
+    def _check_use(self, source: str, regex: Expression | None, key: str) -> None:
+        groups = frozenset() if regex is None else regex.groups
+        for role, sources in (("recorder", self.recorder), ("officer", self.officer)):
+            if (source in sources) != (role in groups):
+                raise ProfileMalformedError(
+                    f"identity.{role}", f"{source!r} here and the group {role} of {key} go together"
+                )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,36 +155,53 @@ class Profile:
     version: str
     title_zh: str
     title_en: str
+    verified_on: tuple[VerifiedUnit, ...]
+    quirks: frozenset[str]
     match: MatchRule
     media_roots: re.Pattern[str]
     kinds: Mapping[str, str]
+    sidecars: tuple[SidecarRule, ...]
     ignore: tuple[IgnoreRule, ...]
     grammars: tuple[NameGrammar, ...]
     mark_values: frozenset[str]
     mark_paths: re.Pattern[str]
     identity: Identity
     reading_order: tuple[str, ...]
+    release: ReleasePolicy
+    usb: UsbProfile | None
 
     @classmethod
-    def from_table(cls, table: Mapping[str, Any]) -> Self:
+    def from_table(cls, table: Mapping[str, Any], parts: Parts = NO_PARTS) -> Self:
         """From the tables of a TOML file. Raises ProfileMalformedError."""
         check_structure(table, PROFILE_SCHEMA)
+        table = _with_parts(table, parts)
         grammars = _named(table, "file_name", "name", NameGrammar.from_table)
         mark = table.get("mark", {})
+        units = enumerate(table.get("verified_on", ()))
+        usb = UsbProfile.from_table(table["usb"]) if "usb" in table else None
         return cls(
             id=table["id"],
             version=table["version"],
             title_zh=table["title"]["zh"],
             title_en=table["title"]["en"],
-            match=MatchRule.from_table(table["match"], grammars),
-            media_roots=_compile_roots(table["media"]["roots"]),
-            kinds=_kinds(table["media"]["kinds"]),
+            verified_on=tuple(
+                VerifiedUnit.from_table(row, f"verified_on[{number}]") for number, row in units
+            ),
+            quirks=quirk_words(table.get("quirk", ())),
+            match=MatchRule.from_table(
+                table["match"], grammars, is_talked_with=usb is not None and usb.sends
+            ),
+            media_roots=compile_roots(table["media"]["roots"]),
+            kinds=one_kind_each(table["media"]["kinds"], "media.kinds"),
+            sidecars=tuple(SidecarRule.from_table(row) for row in table.get("sidecar", ())),
             ignore=_named(table, "ignore", "rule", IgnoreRule.from_table),
             grammars=grammars,
-            mark_values=frozenset(mark.get("values", ())),
+            mark_values=frozenset(value.casefold() for value in mark.get("values", ())),
             mark_paths=compile_globs(mark.get("paths", ()), "mark.paths"),
             identity=Identity.from_table(table.get("identity", {})),
             reading_order=tuple(table["reading"]["order"]),
+            release=ReleasePolicy.from_table(table.get("release")),
+            usb=usb,
         )
 
     def ignoring_rule(self, path: str) -> str | None:
@@ -163,6 +216,23 @@ class Profile:
         _, dot, extension = basename.rpartition(".")
         return self.kinds.get(extension.lower()) if dot else None
 
+    def companion(self, basename: str, siblings: Mapping[str, str]) -> str | None:
+        """The file in the same folder that a sidecar belongs to; ``siblings`` gives the kind by name."""
+        found = (rule.companion(basename, siblings) for rule in self.sidecars)
+        return next((name for name in found if name is not None), None)
+
+
+def _with_parts(table: Mapping[str, Any], parts: Parts) -> Mapping[str, Any]:
+    """The profile's own rows first: the first that fits decides."""
+    merged = dict(table)
+    for number, name in enumerate(table.get("use", ())):
+        if name not in parts:
+            known = ", ".join(sorted(parts)) or "none"
+            raise ProfileMalformedError(f"use[{number}]", f"names no part: {name}; known are {known}")
+        for key, rows in parts[name].items():
+            merged[key] = [*merged.get(key, ()), *rows]
+    return merged
+
 
 def _named(
     table: Mapping[str, Any], key: str, name: str, read: Callable[[Mapping[str, Any], str], _Named]
@@ -175,30 +245,9 @@ def _named(
     return tuple(read(row, f"{key}[{number}]") for number, row in enumerate(rows))
 
 
-def _compile_regex(source: str, groups: frozenset[str], key: str) -> re.Pattern[str]:
-    try:
-        regex = re.compile(source, re.ASCII | re.IGNORECASE)
-    except re.error as error:
-        raise ProfileMalformedError(key, f"is not a regular expression: {error}") from error
-    if not regex.groupindex or not groups.issuperset(regex.groupindex):
-        raise ProfileMalformedError(key, f"needs named groups, and only of {', '.join(sorted(groups))}")
-    return regex
-
-
-def _compile_roots(roots: list[str]) -> re.Pattern[str]:
+def compile_roots(roots: list[str]) -> re.Pattern[str]:
+    """Raises ProfileMalformedError for a root that is not written from the volume's root on."""
     for number, root in enumerate(roots):
         if not root.startswith("/"):
             raise ProfileMalformedError(f"media.roots[{number}]", f"must start with /, not {root!r}")
     return compile_globs(roots, "media.roots")
-
-
-def _kinds(table: Mapping[str, list[str]]) -> dict[str, str]:
-    kinds: dict[str, str] = {}
-    for kind in MEDIA_KINDS:
-        for extension in table.get(kind, []):
-            if extension in kinds:
-                raise ProfileMalformedError(
-                    f"media.kinds.{kind}", f"{extension} is already {kinds[extension]}"
-                )
-            kinds[extension] = kind
-    return kinds

@@ -2,52 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
+
+from firmware_profiles.device_shape import USB
+from firmware_profiles.shape_parts import Schema as _Schema
+from firmware_profiles.shape_parts import choice as _choice
+from firmware_profiles.shape_parts import list_of as _list
+from firmware_profiles.shape_parts import table as _table
+from firmware_profiles.shape_parts import text as _text
 
 SCHEMA_VERSION: Final = 1
 MEDIA_KINDS: Final = ("video", "audio", "image", "log", "sidecar")
-IDENTITY_SOURCES: Final = ("name", "volume label")
+IDENTITY_SOURCES: Final = ("device", "marker file", "volume label", "name")
+MARKER_ENCODINGS: Final = ("utf-8", "gbk", "utf-16")
+QUIRKS: Final = ("shared-volume-label",)
+"""Only what code acts on. shared-volume-label: the label is the same on every unit, so nothing is known by it."""
+
 READING_KEYS: Final = ("marked", "newest")
-
-_Schema = Mapping[str, Any]
-
-
-def _text(description: str, *, pattern: str | None = None, max_length: int = 200) -> _Schema:
-    text = {"type": "string", "minLength": 1, "maxLength": max_length, "description": description}
-    return text if pattern is None else {**text, "pattern": pattern}
-
-
-def _list(items: _Schema, description: str, *, min_items: int = 0) -> _Schema:
-    return {
-        "type": "array",
-        "items": items,
-        "minItems": min_items,
-        "uniqueItems": True,
-        "description": description,
-    }
-
-
-def _table(properties: Mapping[str, _Schema], description: str, *, required: tuple[str, ...] = ()) -> _Schema:
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": list(required),
-        "additionalProperties": False,
-        "description": description,
-    }
-
-
-def _choice(values: tuple[str, ...], description: str) -> _Schema:
-    return {**_text(description), "enum": list(values)}
-
 
 _GLOB: Final = _text(
     "Path pattern: * ? [a-z] [!a-z] within one name; with a leading or inner / anchored at the volume's root, "
     "else any name at any depth; a folder's pattern covers what lies in it; letter case does not matter",
 )
 _SLUG: Final = "^[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?$"
-_REGEX: Final = _text("Regular expression (Python, ASCII classes, any letter case)", max_length=400)
+_REGEX: Final = _text(
+    "Regular expression (RE2: no look-around, no back reference; any letter case)", max_length=400
+)
+_WHY: Final = _text("Reason, for auditors (Chinese)")
 
 _MATCH: Final = _table(
     {
@@ -72,10 +53,8 @@ _MATCH: Final = _table(
     required=("rank",),
 )
 
-_EXTENSIONS: Final = _list(
-    _text("File name extension, lower case, without dot", pattern="^[a-z0-9]{1,16}$"),
-    "Extensions of this kind",
-)
+_EXTENSION: Final = _text("File name extension, lower case, without dot", pattern="^[a-z0-9]{1,16}$")
+_EXTENSIONS: Final = _list(_EXTENSION, "Extensions of this kind")
 
 _MEDIA: Final = _table(
     {
@@ -91,7 +70,7 @@ _MEDIA: Final = _table(
 _IGNORE: Final = _table(
     {
         "rule": _text("Name of the rule, as the listing shows it", pattern=_SLUG, max_length=64),
-        "why": _text("Reason, for auditors (Chinese)"),
+        "why": _WHY,
         "globs": _list(_GLOB, "What is not read", min_items=1),
     },
     "Files that are listed but not read",
@@ -101,14 +80,26 @@ _IGNORE: Final = _table(
 _FILE_NAME: Final = _table(
     {
         "name": _text("Name of the grammar", pattern=_SLUG, max_length=64),
-        "regex": {**_REGEX, "description": "Whole basename; groups recorder, officer, started_at, mark"},
+        "regex": {
+            **_REGEX,
+            "description": "Whole basename; groups recorder, officer, started_at, mark, sequence, kind, encrypted",
+        },
         "started_at": _table(
             {
                 "format": _text("strptime format of the group started_at"),
-                "zone": _choice(("station",), "The time is local time of the station's zone"),
+                "zone": _text(
+                    "station: local time of the station's zone; utc; or a fixed offset such as +08:00",
+                    pattern="^(station|utc|[+-](0[0-9]|1[0-4]):[0-5][0-9])$",
+                ),
             },
             "How the group started_at is read",
             required=("format", "zone"),
+        ),
+        "kinds": _table(
+            dict.fromkeys(
+                MEDIA_KINDS, _list(_text("A value of the group kind"), "Values that mean this kind")
+            ),
+            "How the group kind is read; a value that is not listed says nothing",
         ),
     },
     "What a file name claims",
@@ -124,7 +115,18 @@ _MARK: Final = _table(
 )
 
 _SOURCES: Final = _list(
-    _choice(IDENTITY_SOURCES, "Source of a claim"), "In order; the first that says anything"
+    _choice(IDENTITY_SOURCES, "Source of a claim"),
+    "Sources that are believed. All that say anything must agree; the first of them is named as the source",
+)
+
+_MARKER: Final = _table(
+    {
+        "path": _text("Path of the file from the volume's root, beginning with /", pattern="^/[^*?\\[\\]]+$"),
+        "regex": {**_REGEX, "description": "First place in the text; groups recorder, officer, firmware"},
+        "encoding": _choice(MARKER_ENCODINGS, "Of its text; gbk covers gb2312 and gb18030"),
+    },
+    "A file of the recorder that names it; its first 64 KiB are read",
+    required=("path", "regex", "encoding"),
 )
 
 _IDENTITY: Final = _table(
@@ -132,6 +134,10 @@ _IDENTITY: Final = _table(
         "recorder": _SOURCES,
         "officer": _SOURCES,
         "volume_label": {**_REGEX, "description": "Whole label; groups recorder, officer"},
+        "marker": _MARKER,
+        "unset": _list(
+            _text("A number"), "Numbers that units leave the factory with: they mean that nobody set one"
+        ),
     },
     "Who the recorder and the officer claim to be",
 )
@@ -140,6 +146,48 @@ _READING: Final = _table(
     {"order": _list(_choice(READING_KEYS, "Sort key"), "Keys of the order of reading, first decides")},
     "In which order files are read",
     required=("order",),
+)
+
+_VERIFIED: Final = _table(
+    {
+        "model": _text("Maker and model as on the type plate"),
+        "firmware": _text("Firmware version as the recorder shows it"),
+        "date": _text("Day", pattern="^[0-9]{4}-[0-9]{2}-[0-9]{2}$", max_length=10),
+        "by": _text("Who tried it"),
+    },
+    "One real unit that was docked, read and released with this version of the profile",
+    required=("model", "firmware", "date", "by"),
+)
+
+_QUIRK: Final = _table(
+    {"word": _choice(QUIRKS, "What is odd"), "why": _WHY},
+    "Something the station has to do differently for this family",
+    required=("word", "why"),
+)
+
+_RELEASE: Final = _table(
+    {
+        "allowed": {
+            "type": "boolean",
+            "description": "Whether the station's release setting applies; else never",
+        },
+        "why": _WHY,
+    },
+    "Whether files may be erased from recorders of this family. Without this table: allowed",
+    required=("allowed", "why"),
+)
+
+_SIDECAR: Final = _table(
+    {
+        "extensions": _list(_EXTENSION, "Of the files that accompany another", min_items=1),
+        "of": _list(_choice(MEDIA_KINDS, "Kind"), "Kinds of the files they accompany", min_items=1),
+        "named": _choice(
+            ("stem", "name"),
+            "stem: clip.gps beside clip.mp4; name: clip.mp4.gps beside clip.mp4; letter case does not matter",
+        ),
+    },
+    "Files that belong to a file of the same folder by their name",
+    required=("extensions", "of", "named"),
 )
 
 PROFILE_SCHEMA: Final[_Schema] = {
@@ -158,15 +206,32 @@ PROFILE_SCHEMA: Final[_Schema] = {
             "title": _table(
                 {"zh": _text("Chinese"), "en": _text("English")}, "For people", required=("zh", "en")
             ),
+            "verified_on": _list(_VERIFIED, "Real units it was tried on; empty: never on real hardware"),
+            "quirk": _list(_QUIRK, "Oddities of the family"),
+            "use": _list(
+                _text("Name of a part", pattern=_SLUG),
+                "Parts of shared.toml whose [[ignore]] and [[file_name]] rows come after the profile's own",
+            ),
             "match": _MATCH,
             "media": _MEDIA,
+            "sidecar": _list(_SIDECAR, "First match decides"),
             "ignore": _list(_IGNORE, "First match decides"),
             "file_name": _list(_FILE_NAME, "First match decides"),
             "mark": _MARK,
             "identity": _IDENTITY,
             "reading": _READING,
+            "release": _RELEASE,
+            "usb": USB,
         },
         "Facts about how a family of recorders shows its recordings. Unknown keys are refused",
         required=("schema", "id", "version", "title", "match", "media", "reading"),
     ),
 }
+
+PART_SCHEMA: Final[_Schema] = _table(
+    {
+        "ignore": _list(_IGNORE, "Files that are listed but not read"),
+        "file_name": _list(_FILE_NAME, "What file names claim"),
+    },
+    "Rows that several profiles use",
+)

@@ -6,10 +6,13 @@ The published schema is thereby the rule itself and cannot drift from the code. 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from firmware_profiles.errors import ProfileMalformedError
+
+_SHOWN_CHARS: Final = 80
+_SHOWN_BITS: Final = 64
 
 _TYPES: Final[Mapping[str, tuple[type, ...]]] = {
     "object": (dict,),
@@ -22,62 +25,82 @@ _TYPES: Final[Mapping[str, tuple[type, ...]]] = {
 
 def check_structure(value: object, schema: Mapping[str, Any], key: str = "") -> None:
     """Raises ProfileMalformedError at the first thing that is not as ``schema`` says."""
+    for fault in find_faults(value, schema, key):
+        raise fault
+
+
+def find_faults(value: object, schema: Mapping[str, Any], key: str = "") -> Iterator[ProfileMalformedError]:
+    """Everything that is not as ``schema`` says, in the order in which it is met."""
     wanted = schema["type"]
     if not isinstance(value, _TYPES[wanted]) or (wanted == "integer" and isinstance(value, bool)):
-        raise ProfileMalformedError(key, f"must be of type {wanted}, not {type(value).__name__}")
-    if "const" in schema and value != schema["const"]:
-        raise ProfileMalformedError(key, f"must be {schema['const']!r}")
-    if "enum" in schema and value not in schema["enum"]:
-        raise ProfileMalformedError(key, f"must be one of {', '.join(schema['enum'])}, not {value!r}")
-    check = _CHECKS.get(wanted)
-    if check is not None:
-        check(value, schema, key)
+        yield ProfileMalformedError(key, f"must be of type {wanted}, not {type(value).__name__}")
+    elif "const" in schema and value != schema["const"]:
+        yield ProfileMalformedError(key, f"must be {schema['const']!r}")
+    elif "enum" in schema and value not in schema["enum"]:
+        yield ProfileMalformedError(key, f"must be one of {', '.join(schema['enum'])}, not {_cut(value)}")
+    elif (check := _CHECKS.get(wanted)) is not None:
+        yield from check(value, schema, key)
 
 
-def _check_object(value: dict[str, object], schema: Mapping[str, Any], key: str) -> None:
+def _check_object(
+    value: dict[str, object], schema: Mapping[str, Any], key: str
+) -> Iterator[ProfileMalformedError]:
     known = schema["properties"]
     for name in value:
         if name not in known:
-            raise ProfileMalformedError(_below(key, name), f"is not known here; known are {', '.join(known)}")
+            yield ProfileMalformedError(_below(key, name), f"is not known here; known are {', '.join(known)}")
     for name in schema.get("required", ()):
         if name not in value:
-            raise ProfileMalformedError(_below(key, name), "is missing")
+            yield ProfileMalformedError(_below(key, name), "is missing")
     for name, member in value.items():
-        check_structure(member, known[name], _below(key, name))
+        if name in known:
+            yield from find_faults(member, known[name], _below(key, name))
 
 
-def _check_array(value: list[object], schema: Mapping[str, Any], key: str) -> None:
+def _check_array(value: list[object], schema: Mapping[str, Any], key: str) -> Iterator[ProfileMalformedError]:
     if len(value) < schema.get("minItems", 0):
-        raise ProfileMalformedError(key, f"must have at least {schema['minItems']} items")
+        yield ProfileMalformedError(key, f"must have at least {schema['minItems']} items")
+    if len(value) > schema["maxItems"]:
+        yield ProfileMalformedError(key, f"must have at most {schema['maxItems']} items")
+        return
     for number, item in enumerate(value):
-        check_structure(item, schema["items"], f"{key}[{number}]")
+        yield from find_faults(item, schema["items"], f"{key}[{number}]")
     if schema.get("uniqueItems") and any(item in value[:number] for number, item in enumerate(value)):
-        raise ProfileMalformedError(key, "names something twice")
+        yield ProfileMalformedError(key, "names something twice")
 
 
-def _check_string(value: str, schema: Mapping[str, Any], key: str) -> None:
+def _check_string(value: str, schema: Mapping[str, Any], key: str) -> Iterator[ProfileMalformedError]:
     if len(value) < schema.get("minLength", 0) or len(value) > schema["maxLength"]:
-        raise ProfileMalformedError(
+        yield ProfileMalformedError(
             key, f"must have {schema.get('minLength', 0)} to {schema['maxLength']} characters"
         )
+        return
     # The schema's patterns are anchored with ^ and $; fullmatch avoids Python's $ before a last newline.
     pattern = schema.get("pattern")
     if pattern is not None and not re.fullmatch(pattern[1:-1], value):
-        raise ProfileMalformedError(key, f"must match {pattern}, not {value[:80]!r}")
+        yield ProfileMalformedError(key, f"must match {pattern}, not {_cut(value)}")
 
 
-def _check_integer(value: int, schema: Mapping[str, Any], key: str) -> None:
+def _check_integer(value: int, schema: Mapping[str, Any], key: str) -> Iterator[ProfileMalformedError]:
     if not schema["minimum"] <= value <= schema["maximum"]:
-        raise ProfileMalformedError(
-            key, f"must be from {schema['minimum']} to {schema['maximum']}, not {value}"
+        yield ProfileMalformedError(
+            key, f"must be from {schema['minimum']} to {schema['maximum']}, not {_cut(value)}"
         )
 
 
+def _cut(value: object) -> str:
+    """What was given, as far as it helps to find it."""
+    if isinstance(value, int) and value.bit_length() > _SHOWN_BITS:  # Python refuses to write out the largest
+        return "a very large number"
+    return repr(value)[:_SHOWN_CHARS]
+
+
 def _below(key: str, name: str) -> str:
+    name = name[:_SHOWN_CHARS]
     return f"{key}.{name}" if key else name
 
 
-_CHECKS: Final[Mapping[str, Callable[[Any, Mapping[str, Any], str], None]]] = {
+_CHECKS: Final[Mapping[str, Callable[[Any, Mapping[str, Any], str], Iterator[ProfileMalformedError]]]] = {
     "object": _check_object,
     "array": _check_array,
     "string": _check_string,

@@ -17,12 +17,14 @@ from agent.commands.output import print_failure, speak_anywhere
 from agent.enrol_errors import EnrolError
 from agent.errors import AgentError
 from agent.logs import log_to_stderr
+from firmware_profiles.errors import ProfileError
 from protocol.errors import ProtocolError
 
 Command = Callable[[argparse.Namespace], int]
 
 COMMANDS: Final[Mapping[str, str]] = {
     "enroll": "enrolling:enroll",
+    "profiles": "profiling:profiles",
     "receipts": "receipts:receipts",
     "run": "serving:serve",
     "status": "showing:status",
@@ -47,7 +49,7 @@ def execute(command: Command, options: argparse.Namespace) -> int:
         return command(options)
     except EnrolError as error:
         return print_failure(options, error.code, f"{error}\n{error.advice}")
-    except (AgentError, ProtocolError) as error:
+    except (AgentError, ProfileError, ProtocolError) as error:
         return print_failure(options, error.code, str(error))
     except OSError as error:
         return print_failure(options, "system", str(error))

@@ -14,19 +14,22 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Final, TypeAlias
 
 from agent.ports import Obstacle, ScannedEntry
+from firmware_profiles.identity import Answer, IdentityClaims, Outcome, decide_identity
 from firmware_profiles.names import NameClaims, claims_from_label, claims_from_path
-from firmware_profiles.schema import Profile
+from firmware_profiles.schema import OUTSIDE_ROOTS, Profile
 from protocol.claims import Claim
 from protocol.digest import Digest
 from protocol.limits import MAX_ORIGINAL_BYTES
 from protocol.listing import MAX_SIZE_BYTES, ListingRow, RowState, display_path
 
-OUTSIDE_ROOTS: Final = "outside-media-roots"
 TOO_LARGE: Final = "file-too-large"
 
 _NO_FILE: Final = frozenset({Obstacle.SYMBOLIC_LINK, Obstacle.NOT_A_REGULAR_FILE})
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _NAMES_IN_NOTE: Final = 5
+
+_MAX_VOICES: Final = 100
+"""Different claims that are remembered of one volume: two that differ decide, and a card may hold a million."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,8 +150,8 @@ def plan_reading(rows: Sequence[ListingRow], profile: Profile, zone: tzinfo) -> 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VisitSummary:
-    """The sums of a listing, and who recorder and officer claim to be. A claim is None where nothing is said and
-    where the names disagree; ``conflicts`` says in what."""
+    """The sums of a listing, and who recorder and officer claim to be: a claim is None where nothing is said and where
+    sources disagree. ``conflicts`` says in what; then people are asked."""
 
     listed: int
     to_read: int
@@ -162,36 +165,69 @@ class VisitSummary:
     conflicts: tuple[str, ...]
 
 
-class VisitTally:
-    """Sums up rows one at a time; keeps numbers and the different claims, not the rows."""
+class _Voices:
+    """Different claims to one number, and how often each was heard. Spellings that differ in letter case are one, so
+    that a card cannot fill the places with them and hide a contradiction."""
 
-    def __init__(self, profile: Profile, *, label: str | None) -> None:
+    def __init__(self) -> None:
+        self._times: Counter[tuple[str, str]] = Counter()
+        self._spelled: dict[tuple[str, str], Claim] = {}
+
+    def hear(self, claim: Claim | None) -> None:
+        if claim is None:
+            return
+        voice = (claim.source, claim.value.casefold())
+        if voice not in self._spelled and len(self._spelled) >= _MAX_VOICES:
+            return
+        self._times[voice] += 1
+        self._spelled[voice] = min(claim, self._spelled.get(voice, claim), key=lambda known: known.value)
+
+    def answer(self, sources: Sequence[str]) -> Answer:
+        return decide_identity(sources, self._spelled.values())
+
+    def note(self, role: str, answer: Answer) -> str | None:
+        """What disagrees, most frequent first; None when nothing does."""
+        if answer.outcome is not Outcome.CONTRADICTION:
+            return None
+        by_times = sorted(answer.said, key=self._times_of, reverse=True)
+        values = ", ".join(f"{claim.value} ({self._times_of(claim)})" for claim in by_times[:_NAMES_IN_NOTE])
+        different = len({claim.value.casefold() for claim in answer.said})
+        sources = ", ".join(dict.fromkeys(claim.source for claim in answer.said))
+        return f"{role}: {different} different values by {sources}: {values}"
+
+    def _times_of(self, claim: Claim) -> int:
+        return self._times[claim.source, claim.value.casefold()]
+
+
+class VisitTally:
+    """Sums up rows one at a time; keeps numbers and the different claims, not the rows. ``others`` are claims of
+    sources beside label and names: the recorder's own answers, its marker file."""
+
+    def __init__(self, profile: Profile, *, label: str | None, others: Iterable[IdentityClaims] = ()) -> None:
         self._profile = profile
-        self._label_claims = claims_from_label(profile, label)
         self._rows: Counter[RowState] = Counter()
         self._bytes: Counter[RowState] = Counter()
-        self._recorders: Counter[Claim] = Counter()
-        self._officers: Counter[Claim] = Counter()
+        self._recorder = _Voices()
+        self._officer = _Voices()
+        for claims in (*others, claims_from_label(profile, label)):
+            self._hear(claims)
 
     def add(self, row: ListingRow, claims: NameClaims) -> None:
         """One row and what its path claims. Excluded rows are counted but not asked who they are."""
         self._rows[row.state] += 1
         self._bytes[row.state] += row.size_bytes
-        if row.state is RowState.EXCLUDED:
-            return
-        if claims.recorder is not None:
-            self._recorders[claims.recorder] += 1
-        if claims.officer is not None:
-            self._officers[claims.officer] += 1
+        if row.state is not RowState.EXCLUDED:
+            self._hear(claims)
+
+    def _hear(self, claims: IdentityClaims) -> None:
+        self._recorder.hear(claims.recorder)
+        self._officer.hear(claims.officer)
 
     def summary(self) -> VisitSummary:
         identity = self._profile.identity
-        recorder, recorder_conflict = _agreed(
-            "recorder", identity.recorder, self._recorders, self._label_claims.recorder
-        )
-        officer, officer_conflict = _agreed(
-            "officer", identity.officer, self._officers, self._label_claims.officer
-        )
+        recorder = self._recorder.answer(identity.recorder)
+        officer = self._officer.answer(identity.officer)
+        notes = (self._recorder.note("recorder", recorder), self._officer.note("officer", officer))
         return VisitSummary(
             listed=self._rows.total(),
             to_read=self._rows[RowState.TO_READ],
@@ -200,33 +236,22 @@ class VisitTally:
             unreadable=self._rows[RowState.UNREADABLE],
             listed_bytes=self._bytes.total(),
             to_read_bytes=self._bytes[RowState.TO_READ],
-            recorder=recorder,
-            officer=officer,
-            conflicts=tuple(note for note in (recorder_conflict, officer_conflict) if note is not None),
+            recorder=recorder.claim,
+            officer=officer.claim,
+            conflicts=tuple(note for note in notes if note is not None),
         )
 
 
 def summarise(
-    rows: Iterable[ListingRow], profile: Profile, zone: tzinfo, *, label: str | None
+    rows: Iterable[ListingRow],
+    profile: Profile,
+    zone: tzinfo,
+    *,
+    label: str | None,
+    others: Iterable[IdentityClaims] = (),
 ) -> VisitSummary:
     """The summary of a whole listing."""
-    tally = VisitTally(profile, label=label)
+    tally = VisitTally(profile, label=label, others=others)
     for row in rows:
         tally.add(row, claims_from_path(profile, row.path, zone))
     return tally.summary()
-
-
-def _agreed(
-    role: str, sources: Sequence[str], by_name: Counter[Claim], by_label: Claim | None
-) -> tuple[Claim | None, str | None]:
-    """The claim of the first source that says anything, and a note when what it says is not one thing."""
-    for source in sources:
-        claims = by_name if source == "name" else Counter([by_label] if by_label else [])
-        if len(claims) > 1:
-            values = ", ".join(
-                f"{claim.value} ({times})" for claim, times in claims.most_common(_NAMES_IN_NOTE)
-            )
-            return None, f"{role}: {len(claims)} different values by {source}: {values}"
-        if claims:
-            return next(iter(claims)), None
-    return None, None

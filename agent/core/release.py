@@ -80,20 +80,26 @@ class Hold(StrEnum):
     INVENTORY = "inventory-pending"
     NOTHING = "nothing-to-release"
     YOUNG = "receipts-too-young"
+    FAMILY = "family-is-not-released"
 
 
 HOLDS_ANNOUNCED: Final = frozenset({Hold.UNREAD, Hold.PENDING, Hold.UNREADABLE, Hold.INVENTORY})
 """What also holds files that were announced before: of a visit that is kept whole, something new is not yet safe."""
 
 
-def decide_hold(facts: VisitFacts, settings: ReleaseSettings, now: datetime) -> Hold | None:
-    """None when files of this visit may be released now. Files that are still to be read always come first."""
+def decide_hold(
+    facts: VisitFacts, settings: ReleaseSettings, now: datetime, *, family_allows: bool = True
+) -> Hold | None:
+    """None when files of this visit may be released now. Files that are still to be read always come first.
+    ``family_allows``: whether the recorder's firmware profile lets anything be erased."""
     if facts.unread:
         return Hold.UNREAD
     if facts.pending:
         return Hold.PENDING
     if facts.unreadable and settings.whole_visits:
         return Hold.UNREADABLE
+    if not family_allows:
+        return Hold.FAMILY if facts.inventory_receipted else Hold.INVENTORY
     if facts.last_receipt_at is None:
         return Hold.NOTHING
     if not facts.inventory_receipted:

@@ -35,3 +35,9 @@ class NotEnrolledError(KeyStoreError):
     """The station has no certificate yet."""
 
     code: ClassVar[str] = "station-not-enrolled"
+
+
+class SecretsDamagedError(KeyStoreError):
+    """The file of passwords does not say what it must say. What it says is never shown."""
+
+    code: ClassVar[str] = "secrets-damaged"

@@ -32,15 +32,16 @@ def store_file(path: Path, data: bytes) -> None:
     _sync_folder(path.parent)
 
 
-def load_private(path: Path) -> bytes | None:
-    """None if there is no such file. Raises KeyFileOpenError if others may read or write it."""
+def load_private(path: Path, *, otherwise: str = "enrol the station anew") -> bytes | None:
+    """None if there is no such file. Raises KeyFileOpenError if others may read or write it; ``otherwise`` is what
+    to do if somebody may have copied it."""
     try:
         with path.open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode
             if mode & _OTHERS:
                 raise KeyFileOpenError(
                     f"{path} may be read or written by others (mode {mode & 0o777:04o}): if nobody can have copied "
-                    "it, chmod 600 it, else enrol the station anew"
+                    f"it, chmod 600 it, else {otherwise}"
                 )
             return file.read()
     except FileNotFoundError:

@@ -23,18 +23,23 @@ from agent.core.inventory import (
     reading_key,
     row_of,
 )
+from agent.offload.marker import read_marker
 from agent.offload.reader import Copied, block_buffer, re_read
 from agent.offload.testimony import Listed
 from agent.ports import Obstacle, RecorderVolume, ScannedEntry, VolumeIdentity
 from agent.spool.files import PartialFile, Publication, SpoolFiles
 from agent.spool.journal import Journal
 from agent.spool.records import FileKey, NewRow, Purpose
+from firmware_profiles.identity import DeviceSays, IdentityClaims, device_claims
 from firmware_profiles.names import claims_from_path
 from firmware_profiles.registry import Registry
 from firmware_profiles.schema import Profile
 from protocol.claims import Claim
 from protocol.digest import Digest
 from protocol.listing import MAX_SIZE_BYTES, ListingRow, RowState, display_path, encode_listing
+
+SILENT: Final = DeviceSays()
+"""What a volume without a device that could be asked says of itself."""
 
 _TABLES: Final = """
 CREATE TABLE found (path BLOB PRIMARY KEY, size_bytes INTEGER, modified_ns TEXT, obstacle TEXT) WITHOUT ROWID;
@@ -57,10 +62,11 @@ class Found:
 
     @property
     def recorder_key(self) -> str:
-        """By what later visits know the recorder again: its number; else its volume's label; else the bay."""
+        """By what later visits know the recorder again: its number; else its volume's label, unless every unit of the
+        family has the same; else the bay."""
         if self.recorder is not None:
             return f"recorder:{self.recorder.value}"
-        if self.identity.label:
+        if self.identity.label and "shared-volume-label" not in self.profile.quirks:
             return f"label:{self.identity.label}"
         return f"bay:{self.identity.dock}/{self.identity.bay}"
 
@@ -162,17 +168,22 @@ def _two(key: tuple[int, ...]) -> tuple[int, int]:
 
 @contextmanager
 def take_stock(
-    volume: RecorderVolume, registry: Registry, zone: tzinfo, profile: Profile | None = None
+    volume: RecorderVolume,
+    registry: Registry,
+    zone: tzinfo,
+    profile: Profile | None = None,
+    says: DeviceSays = SILENT,
 ) -> Iterator[Stocktake]:
     """Scan a volume and recognise it; with ``profile`` it is already known by which one, and an emptied recorder keeps
-    it. Raises the errors of ``RecorderVolume`` and ``ProfileError``."""
+    it. ``says`` is what the recorder itself answered. Raises the errors of ``RecorderVolume`` and ``ProfileError``."""
     identity = volume.identify()
     table = sqlite3.connect("", isolation_level=None, check_same_thread=False)
     try:
         table.executescript(_TABLES)
         _store(table, volume.scan())
-        profile = profile or registry.choose(label=identity.label, paths=_paths(table))
-        yield Stocktake(table, _recognise(table, identity, profile, zone), zone)
+        profile = profile or registry.choose(label=identity.label, paths=map(display_path, _raw_paths(table)))
+        others = [device_claims(profile.identity, says), read_marker(volume, profile, _raw_paths(table))]
+        yield Stocktake(table, _recognise(table, identity, profile, zone, others), zone)
     finally:
         table.close()
 
@@ -205,12 +216,18 @@ def _entries(table: sqlite3.Connection) -> Iterator[ScannedEntry]:
         )
 
 
-def _paths(table: sqlite3.Connection) -> Iterator[str]:
-    return (display_path(path) for (path,) in table.execute("SELECT path FROM found ORDER BY path"))
+def _raw_paths(table: sqlite3.Connection) -> Iterator[bytes]:
+    return (path for (path,) in table.execute("SELECT path FROM found ORDER BY path"))
 
 
-def _recognise(table: sqlite3.Connection, identity: VolumeIdentity, profile: Profile, zone: tzinfo) -> Found:
-    tally = VisitTally(profile, label=identity.label)
+def _recognise(
+    table: sqlite3.Connection,
+    identity: VolumeIdentity,
+    profile: Profile,
+    zone: tzinfo,
+    others: Iterable[IdentityClaims],
+) -> Found:
+    tally = VisitTally(profile, label=identity.label, others=others)
     for entry in _entries(table):
         row = row_of(entry, profile, recorder="", known=no_earlier_reads)
         tally.add(row, claims_from_path(profile, row.path, zone))

@@ -39,7 +39,8 @@ class Announced:
 def look_for_hold(taken: Taken, tools: VisitTools, settings: ReleaseSettings) -> Hold | None:
     """Why nothing of this visit may be released now. Raises JournalError."""
     facts = tools.journal.release_facts(taken.visit.visit, taken.inventory)
-    return decide_hold(facts, settings, tools.clock())
+    allows = taken.subject.profile.release.allowed
+    return decide_hold(facts, settings, tools.clock(), family_allows=allows)
 
 
 def announce(

@@ -93,6 +93,8 @@ class Releaser:
         intents = await call(None, self._open_intents, taken)
         if hold in HOLDS_ANNOUNCED:
             return Standing.PENDING, taken
+        if hold is Hold.FAMILY:  # also what an earlier version of the profile let be announced
+            return Standing.HELD, taken
         if hold is not None and not intents:
             return (Standing.FINISHED if hold is Hold.NOTHING else Standing.HELD), taken
         proofs = await call(None, Proofs, self._tools.journal, self._release)

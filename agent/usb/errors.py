@@ -63,3 +63,9 @@ class MounterAwayError(UsbError):
 
     code = "mounter-away"
     retryable: ClassVar[bool] = True
+
+
+class LibusbMissingError(UsbError):
+    """No libusb can be loaded on this machine."""
+
+    code = "libusb-missing"

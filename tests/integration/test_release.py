@@ -18,6 +18,7 @@ from agent.offload.inventory import close_visit
 from agent.release import announcing
 from agent.spool.journal import Journal
 from agent.spool.records import ReceiptPlace
+from protocol.claims import Claim
 from protocol.digest import Digest
 from protocol.receipt import Receipt
 from protocol.statements import Inventory, Manifest, Released, ReleaseIntent, parse_statement
@@ -108,6 +109,24 @@ async def test_a_station_that_does_not_release_never_opens_a_volume_for_writing(
     tile = await run_release(ReadOnly(FILES, label="ZFY0001"), tools, centre, spool)
     assert tile.state is BayState.DONE
     assert intents(journal) == []
+
+
+async def test_a_family_that_must_not_be_released_is_never_opened_for_writing(
+    journal: Journal, spool: LossySpool, centre: Centre
+) -> None:
+    """A network drop: whoever uploads into it would send everything once more."""
+
+    class ReadOnly(MemoryVolume):
+        def open_for_release(self) -> NoReturn:
+            raise AssertionError("the family is not released")
+
+    files = {**FILES, b"zhilu-recorder.txt": b"recorder = ZFY0001\n"}
+    tile = await run_release(ReadOnly(files), release_tools(journal, centre), centre, spool)
+    assert tile.state is BayState.DONE
+    assert intents(journal) == []
+    (inventory,) = inventories(journal)
+    assert inventory.profile.startswith("network_drop@")
+    assert inventory.recorder == Claim("ZFY0001", "marker file")
 
 
 async def test_nothing_is_erased_before_the_intent_is_admitted(

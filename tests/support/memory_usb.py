@@ -1,183 +1,192 @@
-"""USB in memory: a bus that things are plugged into, and a mounter for media that are folders."""
+"""The machine's USB in memory: a real implementation of the bus over recorders that are objects.
+
+Time does not pass in it: what a device does not answer at once it does not answer in time.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import shutil
-import threading
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self, TypeVar
 
-from agent.usb.errors import DeviceGoneError, MountRefusedError, UsbError
-from agent.usb.ports import DeviceSeen, Mounted, UsbChannel, VolumeSeen
-from agent.volumes.errors import VolumeError
+from agent.usb.descriptors import interfaces_of
+from agent.usb.errors import (
+    DeviceBusyError,
+    DeviceGoneError,
+    DeviceSilentError,
+    TransferRefusedError,
+)
+from agent.usb.ports import DeviceSeen, UsbChannel, VolumeSeen
+from tests.support.usb_recorders import STORAGE_CLASS, Recorder, Stall
 
-
-def a_device(port_path: str, *, product_id: int = 1, serial: str | None = None) -> DeviceSeen:
-    return DeviceSeen(
-        port_path=port_path,
-        generation="",
-        vendor_id=0x1234,
-        product_id=product_id,
-        release_bcd=0x0100,
-        device_class=0,
-        manufacturer="maker",
-        product="recorder",
-        serial=serial,
-        speed_mbit=480,
-        interfaces=(),
-    )
+_Answer = TypeVar("_Answer")
 
 
-@dataclass(eq=False)
-class Medium:
-    """A card: a folder, and how it behaves."""
-
-    folder: Path
-    label: str | None = None
-    fs_type: str = "vfat"
-    write_protected: bool = False
-    refuses_mount: UsbError | None = None
-    refuses_release: VolumeError | None = None
+@dataclass(slots=True)
+class _Plugged:
+    recorder: Recorder
+    seen: DeviceSeen
+    held: set[int] = field(default_factory=set)
 
 
-@dataclass(eq=False)
-class MemoryBus:
-    """A ``UsbBus``. Hints go out by themselves unless ``hinting`` is off. Plug and unplug on the event loop."""
+class MemoryUsbBus:
+    """Satisfies ``agent.usb.ports.UsbBus``; plugging and unplugging from outside."""
 
-    hinting: bool = True
-    media: dict[VolumeSeen, Medium] = field(default_factory=dict)
-    _devices: dict[str, DeviceSeen] = field(default_factory=dict)
-    _count: int = 0
-    _listeners: set[asyncio.Queue[str]] = field(default_factory=set)
+    def __init__(self) -> None:
+        self._plugged: dict[str, _Plugged] = {}
+        self._volumes: dict[str, tuple[VolumeSeen, ...]] = {}
+        self._listeners: set[asyncio.Queue[str]] = set()
+        self._count = 0
+        self.gives_hints = True
 
-    def plug(self, device: DeviceSeen, *media: Medium) -> DeviceSeen:
+    def plug(self, recorder: Recorder, port_path: str) -> DeviceSeen:
         self._count += 1
-        plugged = replace(device, generation=f"boot:{self._count}")
-        self._devices[device.port_path] = plugged
-        for medium in media:
-            self.insert(device.port_path, medium)
-        self._hint(device.port_path)
-        return plugged
-
-    def insert(self, port_path: str, medium: Medium) -> VolumeSeen:
-        self._count += 1
-        volume = VolumeSeen(
+        number = self._count
+        seen = DeviceSeen(
             port_path=port_path,
-            generation=f"seq:{self._count}",
-            device_node=f"/dev/sd{self._count}",
-            lun=len(self.volumes(port_path)),
-            partition=1,
-            size_bytes=2**30,
-            write_protected=medium.write_protected,
-            fs_type=medium.fs_type,
-            label=medium.label,
+            generation=f"memory:{number}",
+            vendor_id=recorder.vendor_id,
+            product_id=recorder.product_id,
+            release_bcd=recorder.release_bcd,
+            device_class=recorder.device_class,
+            manufacturer=recorder.manufacturer,
+            product=recorder.product,
+            serial=recorder.serial,
+            speed_mbit=480,
+            interfaces=interfaces_of(recorder.descriptors()[18:], 1),
         )
-        self.media[volume] = medium
+        recorder.leave = lambda then: self._leave(port_path, then)
+        self._plugged[port_path] = _Plugged(recorder, seen)
         self._hint(port_path)
-        return volume
+        return seen
 
-    def eject(self, port_path: str) -> None:
-        """The medium goes, the device stays."""
-        for volume in self.volumes(port_path):
-            del self.media[volume]
+    def unplug(self, port_path: str) -> None:
+        self._plugged.pop(port_path, None)
+        self._volumes.pop(port_path, None)
         self._hint(port_path)
 
-    def pull(self, port_path: str) -> None:
-        del self._devices[port_path]
-        self.eject(port_path)
+    def show_volumes(self, port_path: str, *volumes: VolumeSeen) -> None:
+        """What the kernel found on the device at this port."""
+        self._volumes[port_path] = volumes
+        self._hint(port_path)
 
     def devices(self) -> tuple[DeviceSeen, ...]:
-        return tuple(device for _, device in sorted(self._devices.items()))
+        return tuple(plugged.seen for _, plugged in sorted(self._plugged.items()))
 
     def volumes(self, port_path: str) -> tuple[VolumeSeen, ...]:
-        return tuple(volume for volume in list(self.media) if volume.port_path == port_path)
+        return self._volumes.get(port_path, ())
 
     @asynccontextmanager
     async def hints(self) -> AsyncIterator[AsyncIterator[str]]:
         queue: asyncio.Queue[str] = asyncio.Queue()
         self._listeners.add(queue)
         try:
-            yield _forever(queue)
+            yield _from_queue(queue)
         finally:
             self._listeners.discard(queue)
 
     def open(self, device: DeviceSeen, *, interface: int) -> UsbChannel:
-        raise DeviceGoneError(f"nobody talks at {device.port_path}, interface {interface}")
+        plugged = self.find(device)
+        if interface in plugged.held:
+            raise DeviceBusyError("another conversation holds the interface")
+        shown = next((face for face in device.interfaces if face.number == interface), None)
+        is_storage = shown is not None and shown.class_code == STORAGE_CLASS
+        if not is_storage:
+            plugged.held.add(interface)
+        return MemoryChannel(self, device, interface, is_storage=is_storage)
+
+    def find(self, device: DeviceSeen) -> _Plugged:
+        plugged = self._plugged.get(device.port_path)
+        if plugged is None or plugged.seen.generation != device.generation:
+            raise DeviceGoneError(f"what was at port {device.port_path} is not there any more")
+        return plugged
+
+    def _leave(self, port_path: str, then: Recorder | None) -> None:
+        self.unplug(port_path)
+        if then is not None:
+            self.plug(then, port_path)
 
     def _hint(self, port_path: str) -> None:
-        if self.hinting:
-            for listener in self._listeners:
-                listener.put_nowait(port_path)
+        if self.gives_hints:
+            for queue in self._listeners:
+                queue.put_nowait(port_path)
 
 
-async def _forever(queue: asyncio.Queue[str]) -> AsyncIterator[str]:
+async def _from_queue(queue: asyncio.Queue[str]) -> AsyncIterator[str]:
     while True:
         yield await queue.get()
 
 
-@dataclass(eq=False)
-class MemoryMounter:
-    """A ``Mounter`` of folders: what is mounted is a copy, written back to the medium when it was for release."""
+class MemoryChannel:
+    """Satisfies ``agent.usb.ports.UsbChannel``."""
 
-    bus: MemoryBus
-    base: Path
-    asked: list[str] = field(default_factory=list)
-    _mounted: dict[VolumeSeen, Mounted] = field(default_factory=dict)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    def __init__(self, bus: MemoryUsbBus, device: DeviceSeen, interface: int, *, is_storage: bool) -> None:
+        self._bus = bus
+        self._device = device
+        self._interface = interface
+        self._is_storage = is_storage
+        self._is_open = True
 
-    def mount_read_only(self, volume: VolumeSeen) -> Mounted:
-        with self._lock:
-            medium = self._medium(volume)
-            if medium.refuses_mount is not None:
-                raise medium.refuses_mount
-            self._let_go(volume)
-            return self._mount(volume, medium, writable=False)
+    def control_out(
+        self, *, request_type: int, request: int, value: int, index: int, data: bytes, timeout_ms: int
+    ) -> None:
+        self._ask(lambda it: it.control(request_type, request, value, index, data, len(data)), for_scsi=False)
 
-    def remount_for_release(self, volume: VolumeSeen) -> Mounted:
-        with self._lock:
-            medium = self._medium(volume)
-            if medium.refuses_release is not None:
-                raise medium.refuses_release
-            self._let_go(volume)
-            return self._mount(volume, medium, writable=True)
-
-    def unmount(self, port_path: str) -> None:
-        with self._lock:
-            self.asked.append(f"unmount {port_path}")
-            for volume in [volume for volume in self._mounted if volume.port_path == port_path]:
-                self._let_go(volume)
-
-    def mounted_at(self, port_path: str) -> Iterable[VolumeSeen]:
-        return [volume for volume in self._mounted if volume.port_path == port_path]
-
-    def _medium(self, volume: VolumeSeen) -> Medium:
-        try:
-            return self.bus.media[volume]
-        except KeyError:
-            raise DeviceGoneError(f"no {volume.device_node} any more") from None
-
-    def _mount(self, volume: VolumeSeen, medium: Medium, *, writable: bool) -> Mounted:
-        if medium.fs_type not in ("vfat", "exfat", "ext4"):
-            raise MountRefusedError(f"{medium.fs_type} is not mounted")
-        self.asked.append(f"mount {volume.device_node} {'rw' if writable else 'ro'}")
-        folder = self.base / volume.device_node.rpartition("/")[2]
-        shutil.copytree(medium.folder, folder)
-        mounted = Mounted(
-            directory=bytes(folder), mount_id=len(self.asked), fs_type=medium.fs_type, writable=writable
+    def control_in(
+        self, *, request_type: int, request: int, value: int, index: int, length: int, timeout_ms: int
+    ) -> bytes:
+        answer = self._ask(
+            lambda it: it.control(request_type, request, value, index, b"", length), for_scsi=False
         )
-        self._mounted[volume] = mounted
-        return mounted
+        return answer[:length]
 
-    def _let_go(self, volume: VolumeSeen) -> None:
-        mounted = self._mounted.pop(volume, None)
-        if mounted is None:
-            return
-        folder = Path(mounted.directory.decode())
-        medium = self.bus.media.get(volume)
-        if mounted.writable and medium is not None:
-            shutil.rmtree(medium.folder)
-            shutil.copytree(folder, medium.folder)
-        shutil.rmtree(folder)
+    def write(self, endpoint: int, data: bytes, *, timeout_ms: int) -> None:
+        self._ask(lambda it: it.bulk_out(endpoint, data), for_scsi=False)
+
+    def read(self, endpoint: int, length: int, *, timeout_ms: int) -> bytes:
+        packets = {
+            point.address: point.max_packet_bytes
+            for face in self._device.interfaces
+            for point in face.endpoints
+        }
+        packet = max(1, packets.get(endpoint, 1))
+        room = -(-length // packet) * packet
+        answer = self._ask(lambda it: it.bulk_in(endpoint, room), for_scsi=False)
+        if answer is None:
+            raise DeviceSilentError("the device did not answer in time")
+        if len(answer) > length:
+            raise TransferRefusedError(f"the device sent more than {length} bytes")
+        return answer
+
+    def scsi(self, cdb: bytes, *, data_out: bytes = b"", length_in: int = 0, timeout_ms: int) -> bytes:
+        return self._ask(lambda it: it.scsi(cdb, data_out, length_in), for_scsi=True)[:length_in]
+
+    def close(self) -> None:
+        if self._is_open:
+            self._is_open = False
+            try:
+                self._bus.find(self._device).held.discard(self._interface)
+            except DeviceGoneError:
+                return
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _ask(self, act: Callable[[Recorder], _Answer], *, for_scsi: bool) -> _Answer:
+        if not self._is_open:
+            raise DeviceGoneError("the conversation is over")
+        plugged = self._bus.find(self._device)
+        if for_scsi != self._is_storage:
+            raise TransferRefusedError("not through this interface")
+        try:
+            return act(plugged.recorder)
+        except Stall as error:
+            raise TransferRefusedError("the device refused the transfer") from error

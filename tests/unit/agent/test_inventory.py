@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from itertools import product
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from agent.core.inventory import (
     KnownFile,
+    VisitTally,
     list_rows,
     moment,
     no_earlier_reads,
@@ -21,7 +23,9 @@ from agent.core.inventory import (
     summarise,
 )
 from agent.ports import Obstacle, ScannedEntry
+from firmware_profiles.identity import IdentityClaims
 from firmware_profiles.load import load_registry
+from firmware_profiles.names import NameClaims
 from firmware_profiles.schema import Profile
 from protocol.claims import Claim
 from protocol.digest import Digest
@@ -29,7 +33,7 @@ from protocol.listing import MAX_SIZE_BYTES, ListingRow, RowState, encode_listin
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 PROFILES = {profile.id: profile for profile in load_registry().profiles}
-N1, GENERIC = PROFILES["name_n1"], PROFILES["generic"]
+N1, GENERIC, DROP = PROFILES["name_n1"], PROFILES["generic"], PROFILES["network_drop"]
 NOON_NS = 1_769_832_000_123_456_789
 
 
@@ -241,3 +245,44 @@ def test_whatever_is_scanned_is_listed_and_adds_up(entries: list[ScannedEntry], 
         summary.listed == summary.to_read + summary.excluded + summary.known + summary.unreadable == len(rows)
     )
     assert summary.to_read == states[RowState.TO_READ] == len(plan_reading(rows, profile, SHANGHAI))
+
+
+def drop_rows(*recorders: str) -> list[ListingRow]:
+    names = [n1(f"202601{day:02}080000", recorder=recorder) for day, recorder in enumerate(recorders, 1)]
+    return list_rows([entry(name) for name in names], DROP, recorder="r", known=no_earlier_reads)
+
+
+def test_sources_that_disagree_claim_nobody_and_both_are_said() -> None:
+    marker = IdentityClaims(recorder=Claim("ZFY0042", "marker file"))
+    rows = drop_rows("ZFY0043", "ZFY0043")
+    summary = summarise(rows, DROP, SHANGHAI, label=None, others=[marker])
+    assert summary.recorder is None
+    assert summary.conflicts == (
+        "recorder: 2 different values by marker file, name: ZFY0043 (2), ZFY0042 (1)",
+    )
+
+
+def test_sources_that_agree_are_one_claim_whatever_the_letter_case() -> None:
+    marker = IdentityClaims(recorder=Claim("zfy0042", "marker file"))
+    summary = summarise(drop_rows("ZFY0042"), DROP, SHANGHAI, label=None, others=[marker])
+    assert (summary.recorder, summary.conflicts) == (Claim("zfy0042", "marker file"), ())
+
+
+def test_a_card_full_of_spellings_cannot_hide_a_contradiction() -> None:
+    spellings = ["".join(letters) for letters in product("zZ", repeat=7)]
+    tally = VisitTally(DROP, label=None)
+    row = drop_rows("ZFY0042")[0]
+    for value in spellings:
+        tally.add(row, NameClaims(recorder=Claim(value, "name")))
+    assert tally.summary().recorder == Claim("ZZZZZZZ", "name")
+    tally.add(row, NameClaims(recorder=Claim("ZFY0042", "name")))
+    assert tally.summary().recorder is None
+
+
+def test_a_million_different_numbers_need_no_memory_of_them() -> None:
+    tally = VisitTally(DROP, label=None)
+    row = drop_rows("ZFY0042")[0]
+    for number in range(5000):
+        tally.add(row, NameClaims(recorder=Claim(f"{number:07}", "name")))
+    (note,) = tally.summary().conflicts
+    assert note.startswith("recorder: 100 different values by name: 0000000 (1), ")

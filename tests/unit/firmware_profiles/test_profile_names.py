@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from firmware_profiles.identity import IdentityClaims
 from firmware_profiles.load import load_registry
 from firmware_profiles.names import NameClaims, claims_from_label, claims_from_name, claims_from_path
 from firmware_profiles.schema import Profile
@@ -20,8 +21,17 @@ PROFILES = {profile.id: profile for profile in load_registry().profiles}
 N1 = PROFILES["name_n1"]
 
 
-def own_profile(regex: str, time_format: str | None = None, values: tuple[str, ...] = ()) -> Profile:
-    started_at = {} if time_format is None else {"started_at": {"format": time_format, "zone": "station"}}
+def own_profile(
+    regex: str,
+    time_format: str | None = None,
+    values: tuple[str, ...] = (),
+    *,
+    zone: str = "station",
+    kinds: dict[str, list[str]] | None = None,
+) -> Profile:
+    members: dict[str, object] = {} if kinds is None else {"kinds": kinds}
+    if time_format is not None:
+        members["started_at"] = {"format": time_format, "zone": zone}
     return Profile.from_table(
         {
             "schema": 1,
@@ -30,7 +40,7 @@ def own_profile(regex: str, time_format: str | None = None, values: tuple[str, .
             "title": {"zh": "某", "en": "some"},
             "match": {"rank": 1, "file_names": ["own"]},
             "media": {"roots": ["/"], "kinds": {}},
-            "file_name": [{"name": "own", "regex": regex, **started_at}],
+            "file_name": [{"name": "own", "regex": regex, **members}],
             "mark": {"values": list(values), "paths": ["IMP"]},
             "identity": {"recorder": ["volume label"], "volume_label": "REC(?P<recorder>[0-9]+)"},
             "reading": {"order": ["newest"]},
@@ -115,7 +125,28 @@ def test_the_mark_is_a_value_of_the_name_or_a_folder() -> None:
     [("REC42", Claim("42", "volume label")), ("REC", None), ("XREC42", None), (None, None)],
 )
 def test_the_label_claims_what_its_expression_says(label: str | None, recorder: Claim | None) -> None:
-    assert claims_from_label(own_profile("(?P<recorder>x)"), label) == NameClaims(recorder=recorder)
+    assert claims_from_label(own_profile("(?P<recorder>x)"), label) == IdentityClaims(recorder=recorder)
+
+
+@pytest.mark.parametrize(
+    ("zone", "hour", "minute"),
+    [("station", 0, 30), ("utc", 8, 30), ("+05:30", 3, 0), ("-03:00", 11, 30), ("+08:00", 0, 30)],
+)
+def test_the_zone_of_a_name_is_the_profiles_or_the_stations(zone: str, hour: int, minute: int) -> None:
+    profile = own_profile(r"(?P<started_at>[0-9]{14})\.mp4", "%Y%m%d%H%M%S", zone=zone)
+    claims = claims_from_name(profile, "20260131083000.mp4", SHANGHAI)
+    assert claims.started_at == TimeClaim(datetime(2026, 1, 31, hour, minute, tzinfo=UTC), "name")
+
+
+def test_number_kind_and_encryption_are_named_fields() -> None:
+    profile = own_profile(
+        "(?P<kind>[0-9]{2})(?P<sequence>[0-9]{4})(?P<encrypted>_enc)?",
+        kinds={"video": ["01", "11"], "image": ["03"]},
+    )
+    assert claims_from_name(profile, "110007_enc", SHANGHAI) == NameClaims(
+        kind="video", sequence=7, encrypted=True
+    )
+    assert claims_from_name(profile, "990000", SHANGHAI) == NameClaims(sequence=0)
 
 
 def test_profiles_without_grammar_claim_nothing() -> None:

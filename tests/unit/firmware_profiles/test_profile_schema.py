@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import firmware_profiles
-from firmware_profiles.errors import ProfileMalformedError
+from firmware_profiles.errors import ProfileConflict, ProfileMalformedError
 from firmware_profiles.globs import compile_globs
 from firmware_profiles.load import load_profile, load_registry
 from firmware_profiles.schema import Profile
@@ -43,7 +43,16 @@ TABLE: dict[str, Any] = {
     "reading": {"order": ["marked", "newest"]},
 }
 
+SHIPPED = {"name_n1", "name_n2", "name_n3", "name_n4", "dcf", "generic", "network_drop"} | {
+    "ambarella",
+    "example_hid_unlock",
+    "example_vendor_scsi",
+}
+
 Change = Callable[[dict[str, Any]], object]
+
+UNIT = {"model": "DSJ-X1", "firmware": "1.2", "date": "2026-11-20", "by": "hall-1"}
+SIDECAR = {"extensions": ["gps"], "of": ["video"], "named": "stem"}
 
 MISTAKES: list[tuple[str, Change]] = [
     ("colour", lambda t: t.update(colour="red")),
@@ -81,6 +90,25 @@ MISTAKES: list[tuple[str, Change]] = [
     ("identity.recorder", lambda t: t["identity"].pop("volume_label")),
     ("identity.recorder", lambda t: t["identity"].update(recorder=["name"])),
     ("identity.officer", lambda t: t["identity"].update(officer=["volume label"])),
+    ("file_name[0].started_at.format", lambda t: t["file_name"][0]["started_at"].update(format="%Q")),
+    ("file_name[0].started_at.format", lambda t: t["file_name"][0]["started_at"].update(format="%Y%Y")),
+    ("file_name[0].started_at.format", lambda t: t["file_name"][0]["started_at"].update(format="%Y%m%d")),
+    ("file_name[0].started_at.zone", lambda t: t["file_name"][0]["started_at"].update(zone="+15:00")),
+    ("file_name[0].kinds", lambda t: t["file_name"][0].update(kinds={"video": ["01"]})),
+    ("file_name[0].regex", lambda t: t["file_name"][0].update(regex="(?P<recorder>x)(?=y)")),
+    ("use[0]", lambda t: t.update(use=["n9"])),
+    ("verified_on[0].date", lambda t: t.update(verified_on=[UNIT | {"date": "2026-02-30"}])),
+    ("verified_on[0].by", lambda t: t.update(verified_on=[{k: UNIT[k] for k in UNIT if k != "by"}])),
+    ("quirk[0].word", lambda t: t.update(quirk=[{"word": "odd", "why": "怪"}])),
+    ("quirk", lambda t: t.update(quirk=[{"word": "shared-volume-label", "why": why} for why in "甲乙"])),
+    ("release.why", lambda t: t.update(release={"allowed": False})),
+    ("sidecar[0].named", lambda t: t.update(sidecar=[SIDECAR | {"named": "near"}])),
+    ("sidecar[0].of[0]", lambda t: t.update(sidecar=[SIDECAR | {"of": ["film"]}])),
+    ("identity.unset[0]", lambda t: t["identity"].update(unset=[0])),
+    (
+        "ignore",
+        lambda t: t.update(ignore=[{"rule": f"r{n}", "why": "x", "globs": ["a"]} for n in range(251)]),
+    ),
     ("reading.order[0]", lambda t: t["reading"].update(order=["oldest"])),
     ("reading", lambda t: t.pop("reading")),
 ]
@@ -114,7 +142,16 @@ def test_the_published_schema_is_the_rule_that_is_applied() -> None:
 def test_the_schema_uses_only_what_the_checker_checks() -> None:
     known = {
         *("$schema", "title", "description", "type", "const", "enum", "properties", "required"),
-        *("additionalProperties", "items", "minItems", "uniqueItems", "pattern", "minLength", "maxLength"),
+        *(
+            "additionalProperties",
+            "items",
+            "minItems",
+            "maxItems",
+            "uniqueItems",
+            "pattern",
+            "minLength",
+            "maxLength",
+        ),
         *("minimum", "maximum"),
     }
 
@@ -134,9 +171,56 @@ def test_the_schema_uses_only_what_the_checker_checks() -> None:
 def test_every_profile_folder_has_a_readme_and_loads() -> None:
     loaded = {profile.id for profile in load_registry().profiles}
     homes = {path.parent for path in HOME.glob("*/profile.toml")}
-    assert loaded == {home.name for home in homes} == {"name_n1", "dcf", "generic"}
+    assert loaded == {home.name for home in homes} == SHIPPED
     for home in homes:
         assert f"# {home.name}" in (home / "README.md").read_text("utf-8")
+
+
+def test_two_folders_of_one_name_are_an_error_that_names_both(tmp_path: Path) -> None:
+    home = tmp_path / "dcf"
+    home.mkdir()
+    (home / "profile.toml").write_bytes((HOME / "dcf" / "profile.toml").read_bytes())
+    with pytest.raises(ProfileConflict) as caught:
+        load_registry([tmp_path])
+    assert str(HOME / "dcf") in str(caught.value)
+    assert str(home) in str(caught.value)
+
+
+def test_parts_come_after_the_profiles_own_rows() -> None:
+    part = {"ignore": [{"rule": "late", "why": "后", "globs": ["/Temp/x"]}]}
+    profile = Profile.from_table(TABLE | {"use": ["p"]}, {"p": part})
+    assert [rule.rule for rule in profile.ignore] == ["temp", "late"]
+    with pytest.raises(ProfileMalformedError, match="used twice"):
+        Profile.from_table(TABLE | {"use": ["p"]}, {"p": {"ignore": TABLE["ignore"]}})
+
+
+def test_what_a_family_declares_of_itself_is_there() -> None:
+    release = {"allowed": False, "why": "副本"}
+    quirk = [{"word": "shared-volume-label", "why": "出厂卷标相同"}]
+    profile = Profile.from_table(TABLE | {"verified_on": [UNIT], "quirk": quirk, "release": release})
+    assert (profile.verified_on[0].model, str(profile.verified_on[0].date)) == ("DSJ-X1", "2026-11-20")
+    assert profile.quirks == {"shared-volume-label"}
+    assert not profile.release.allowed
+    assert Profile.from_table(TABLE).release.allowed
+
+
+@pytest.mark.parametrize(
+    ("named", "name", "companion"),
+    [
+        ("stem", "A.gps", "a.MP4"),
+        ("stem", "a.GPS", "a.MP4"),
+        ("stem", "a.MP4.gps", None),
+        ("stem", "b.gps", None),
+        ("stem", "a.txt", None),
+        ("stem", "gps", None),
+        ("name", "a.mp4.gps", "a.MP4"),
+        ("name", "A.gps", None),
+    ],
+)
+def test_a_sidecar_belongs_to_the_clip_of_its_name(named: str, name: str, companion: str | None) -> None:
+    profile = Profile.from_table(TABLE | {"sidecar": [SIDECAR | {"named": named}]})
+    siblings = {"a.MP4": "video", "a.jpg": "image", "b.wav": "audio", name: "sidecar"}
+    assert profile.companion(name, siblings) == companion
 
 
 def test_a_station_adds_its_own_profiles(tmp_path: Path) -> None:

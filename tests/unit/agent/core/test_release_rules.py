@@ -64,6 +64,22 @@ def test_a_visit_is_held_back_for_a_reason(
     assert decide_hold(changed, ReleaseSettings(**settings), NOW) is hold  # type: ignore[arg-type]
 
 
+@given(st.integers(0, 1), st.integers(0, 1), st.integers(0, 1), st.booleans(), st.none() | st.just(NOW))
+def test_nothing_ever_goes_from_a_family_that_is_not_released(
+    unread: int, pending: int, unreadable: int, receipted: bool, last_receipt_at: datetime | None
+) -> None:
+    facts = VisitFacts(
+        unread=unread,
+        pending=pending,
+        unreadable=unreadable,
+        inventory_receipted=receipted,
+        last_receipt_at=last_receipt_at,
+    )
+    hold = decide_hold(facts, ReleaseSettings(), NOW, family_allows=False)
+    assert hold is not None
+    assert (hold is Hold.FAMILY) == (not (unread or pending or unreadable) and receipted)
+
+
 @given(st.integers(0, 3), st.integers(0, 3), st.integers(0, 3), st.booleans(), st.booleans())
 def test_nothing_goes_while_anything_is_only_on_the_recorder(
     unread: int, pending: int, unreadable: int, receipted: bool, whole: bool
