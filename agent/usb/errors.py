@@ -63,3 +63,10 @@ class MounterAwayError(UsbError):
 
     code = "mounter-away"
     retryable: ClassVar[bool] = True
+
+
+class MountBusyError(UsbError):
+    """Somebody still uses the mount, or an earlier request at this port is still waiting for its device."""
+
+    code = "mount-busy"
+    retryable: ClassVar[bool] = True

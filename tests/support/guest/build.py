@@ -19,12 +19,16 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 MODULES: Final = (
-    "virtio_pci virtio_console virtio_net virtio_rng 9p 9pnet_virtio overlay xhci_pci usb_storage uas sd_mod sg "
-    "usbhid hid_generic fuse fat vfat exfat ext4 crc32c_generic nls_cp437 nls_ascii nls_iso8859-1 nls_utf8"
-).split()
+    *("virtio_pci", "virtio_console", "virtio_net", "virtio_rng", "9p", "9pnet_virtio", "overlay"),
+    *("xhci_pci", "usb_storage", "uas", "sd_mod", "sg", "usbhid", "hid_generic"),
+    *("fuse", "fat", "vfat", "exfat", "ext4", "crc32c_generic"),
+    *("nls_cp437", "nls_ascii", "nls_iso8859-1", "nls_utf8"),
+)
 """In the order of loading. Nothing can load modules later: the guest has no modprobe."""
 
-_APPLETS: Final = "sh mount mkdir modprobe cut sed tr chroot ifconfig cp cat echo".split()
+_APPLETS: Final = (
+    *("sh", "mount", "mkdir", "modprobe", "cut", "sed", "tr", "chroot", "ifconfig", "cp", "cat", "echo"),
+)
 _XZ: Final = b"\xfd7zXZ\0"
 _NAME: Final = re.compile(r"[\w.+~-]+")
 
@@ -42,8 +46,10 @@ mount --move /proc /root/proc; mount --move /sys /root/sys; mount --move /dev /r
 mkdir -p /root/dev/pts /root/dev/shm
 mount -t devpts devpts /root/dev/pts; mount -t tmpfs tmpfs /root/dev/shm
 cp -af $(sed -n 's/.*guest.overlay=\\([^ ]*\\).*/\\/root\\1/p' /root/proc/cmdline)/. /root/
-exec chroot /root /usr/bin/env -i HOME=/root TERM=dumb PATH=/usr/sbin:/usr/bin:/sbin:/bin PYTHONDONTWRITEBYTECODE=1 \\
-  $(sed -n 's/.*guest.run=\\([^ ]*\\).*/\\1/p' /root/proc/cmdline | tr , ' ')
+cd /root; cmdline=$(cat proc/cmdline)
+mount --move . /
+exec chroot . /usr/bin/env -i HOME=/root TERM=dumb PATH=/usr/sbin:/usr/bin:/sbin:/bin PYTHONDONTWRITEBYTECODE=1 \\
+  $(echo "$cmdline" | sed -n 's/.*guest.run=\\([^ ]*\\).*/\\1/p' | tr , ' ')
 """
 
 
@@ -138,7 +144,9 @@ def _initrd(modules: Path, busybox: Path) -> bytes:
 def _with_dependencies(modules: Path, names: Sequence[str]) -> Iterator[str]:
     """Paths below ``modules`` of the modules named and of all they need, each once; built-in ones have none."""
     lines = (modules / "modules.dep").read_text("ascii").splitlines()
-    paths = {_module_name(path): (path, needs.split()) for path, _, needs in (x.partition(":") for x in lines)}
+    paths = {
+        _module_name(path): (path, needs.split()) for path, _, needs in (x.partition(":") for x in lines)
+    }
     given: set[str] = set()
     for name in names:
         path, needs = paths.get(name.replace("-", "_"), ("", []))
