@@ -69,6 +69,7 @@ class Guest:
 
     def __init__(self, build: Path, folder: Path) -> None:
         self.folder = folder
+        self._lines: list[_Lines] = []
         with (folder / "qemu.err").open("wb") as errors:
             self._process = subprocess.Popen(
                 self._command(build), stdin=subprocess.DEVNULL, stdout=errors, stderr=errors
@@ -80,10 +81,9 @@ class Guest:
 
     def boot(self) -> None:
         """Wait until the guest answers. Raises GuestUnavailableError."""
-        self._monitor = _Lines(self._connected("qmp"))
-        self._monitor.receive()
+        self._connected("qmp").receive()
         self._qmp("qmp_capabilities")
-        self._calls = _Lines(self._connected("calls"))
+        self._calls = self._connected("calls")
         try:
             self._calls.receive(_BOOT_S)
         except OSError as error:
@@ -100,8 +100,10 @@ class Guest:
 
     def stop(self) -> None:
         """End it, by its process id."""
-        with suppress(AttributeError, OSError):
+        with suppress(OSError):
             self._qmp("quit")
+        for line in self._lines:
+            line.close()
         try:
             self._process.wait(_STOP_S)
         except subprocess.TimeoutExpired:
@@ -135,7 +137,7 @@ class Guest:
             *ports,
         ]
 
-    def _connected(self, name: str) -> socket.socket:
+    def _connected(self, name: str) -> _Lines:
         deadline = time.monotonic() + _STOP_S
         while True:
             if self._process.poll() is not None:
@@ -149,11 +151,15 @@ class Guest:
                     raise GuestUnavailableError(f"QEMU does not listen on {name}") from error
                 time.sleep(0.02)
             else:
-                return line
+                self._lines.append(_Lines(line))
+                return self._lines[-1]
 
     def _qmp(self, command: str) -> None:
-        self._monitor.send({"execute": command})
-        while "return" not in (answer := self._monitor.receive()):
+        if not self._lines:
+            return
+        monitor = self._lines[0]
+        monitor.send({"execute": command})
+        while "return" not in (answer := monitor.receive()):
             if "error" in answer:
                 raise GuestError(answer["error"]["desc"])
 
@@ -176,3 +182,7 @@ class _Lines:
             raise ConnectionError("the other side hung up")
         message: dict[str, Any] = json.loads(text)
         return message
+
+    def close(self) -> None:
+        self._file.close()
+        self._line.close()

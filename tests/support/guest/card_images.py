@@ -5,7 +5,6 @@ from __future__ import annotations
 import struct
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -18,39 +17,23 @@ _FIRST_SECTOR: Final = 2048
 _TYPES: Final[Mapping[str, int]] = {"vfat": 0x0C, "exfat": 0x07, "ext4": 0x83}
 _MAKERS: Final[Mapping[str, tuple[str, ...]]] = {
     "vfat": ("mkfs.vfat", "-F32", "-s1", "-n", "ZFY"),
-    "exfat": ("mkfs.exfat", "-q", "-L", "ZFY"),
+    "exfat": ("mkfs.exfat", "-L", "ZFY"),
     # No lazy initialisation: a mount for writing would go on formatting in the background.
     "ext4": ("mkfs.ext4", "-q", "-F", "-L", "ZFY", "-E", "lazy_itable_init=0,lazy_journal_init=0"),
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Formatted:
-    """An image, and where in it the file system begins. ``partition`` is 0 for a medium without a table."""
-
-    image: Path
-    fs_type: str
-    partition: int
-
-    @property
-    def offset_bytes(self) -> int:
-        return _FIRST_SECTOR * _SECTOR if self.partition else 0
-
-
-def format_card(image: Path, fs_type: str, *, partitioned: bool, size_bytes: int = CARD_BYTES) -> Formatted:
-    """An empty file system, on a partition or on the bare medium."""
-    bare = image.with_suffix(".fs")
-    with bare.open("wb") as file:
-        file.truncate(size_bytes)
-    subprocess.run([*_MAKERS[fs_type], str(bare)], check=True, capture_output=True, timeout=120)
-    formatted = Formatted(image=image, fs_type=fs_type, partition=1 if partitioned else 0)
+def format_card(image: Path, fs_type: str, *, size_bytes: int = CARD_BYTES) -> None:
+    """An empty file system on a medium without partitions."""
     with image.open("wb") as file:
-        if partitioned:
-            file.write(partition_table(_TYPES[fs_type], _FIRST_SECTOR, size_bytes // _SECTOR))
-        file.seek(formatted.offset_bytes)
-        file.write(bare.read_bytes())
-    bare.unlink()
-    return formatted
+        file.truncate(size_bytes)
+    subprocess.run([*_MAKERS[fs_type], str(image)], check=True, capture_output=True, timeout=120)
+
+
+def partitioned(content: bytes, fs_type: str) -> bytes:
+    """The same file system on the first partition of a larger medium."""
+    table = partition_table(_TYPES[fs_type], _FIRST_SECTOR, len(content) // _SECTOR)
+    return table.ljust(_FIRST_SECTOR * _SECTOR, b"\0") + content
 
 
 def partition_table(kind: int, first_sector: int, sectors: int) -> bytes:

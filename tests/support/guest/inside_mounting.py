@@ -35,6 +35,9 @@ _RULES: Final = Path("/etc/udev/rules.d/70-zhilu-bays.rules")
 _WAIT_S: Final = 40.0
 _T = TypeVar("_T")
 
+_CARD: Final = Path("/run/card")
+_waiting: list[int] = []
+_open: list[int] = []
 _helper: list[subprocess.Popen[bytes]] = []
 
 
@@ -141,28 +144,60 @@ def try_to_write(directory: str, node: str) -> dict[str, str]:
     return tried
 
 
-def write_as_a_recorder(node: str, fs_type: str, files: dict[str, str], leave_mounted: bool) -> None:
-    """Files by name and hexadecimal bytes, as the recorder itself would have made them: root's."""
-    Path("/run/card").mkdir(exist_ok=True)
-    options = ["-o", "utf8=1"] if fs_type == "vfat" else []
-    subprocess.run(
-        ["/run/busybox", "mount", "-t", fs_type, *options, f"/dev/{node}", "/run/card"],
-        check=True,
-        timeout=60,
-    )
+def write_as_a_recorder(node: str, fs_type: str, files: dict[str, str]) -> None:
+    """Files by name and hexadecimal bytes, as the recorder itself would have made them: root's, and closed."""
+    _mount_as_a_recorder(node, fs_type)
     for name, data in files.items():
-        path = Path("/run/card") / name
+        path = _CARD / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(bytes.fromhex(data))
         path.chmod(0o600)
+    subprocess.run(["/run/busybox", "umount", str(_CARD)], check=True, timeout=60)
+
+
+def begin_to_record(node: str, fs_type: str) -> None:
+    """Mounted for writing, and something written: what a pull finds then is not in order."""
+    _mount_as_a_recorder(node, fs_type)
+    (_CARD / "REC.TMP").write_bytes(bytes(70_000))
     os.sync()
-    if not leave_mounted:
-        subprocess.run(["/run/busybox", "umount", "/run/card"], check=True, timeout=60)
 
 
 def leave_the_card() -> None:
     """The recorder was pulled with its own mount still there."""
-    kernel.unmount(b"/run/card", lazily=True)
+    kernel.unmount(bytes(_CARD), lazily=True)
+
+
+def _mount_as_a_recorder(node: str, fs_type: str) -> None:
+    _CARD.mkdir(exist_ok=True)
+    options = ["-o", "utf8=1"] if fs_type == "vfat" else []
+    command = ["/run/busybox", "mount", "-t", fs_type, *options, f"/dev/{node}", str(_CARD)]
+    subprocess.run(command, check=True, timeout=60)
+
+
+def begin_to_mount(port_path: str, volume: dict[str, Any]) -> None:
+    """As ``mount``, without waiting for the answer."""
+    child = os.fork()
+    if child == 0:
+        Path("/run/answer").write_text(json.dumps(mount(port_path, volume)), "ascii")
+        os._exit(0)
+    _waiting.append(child)
+
+
+def finish_mounting() -> dict[str, Any]:
+    os.waitpid(_waiting.pop(), 0)
+    answer: dict[str, Any] = json.loads(Path("/run/answer").read_text("ascii"))
+    return answer
+
+
+def mount_elsewhere(node: str, fs_type: str) -> None:
+    """As if the machine itself lived on this disk."""
+    Path("/run/elsewhere").mkdir(exist_ok=True)
+    command = ["/run/busybox", "mount", "-o", "ro", "-t", fs_type, f"/dev/{node}", "/run/elsewhere"]
+    subprocess.run(command, check=True, timeout=60)
+
+
+def unmount_elsewhere() -> None:
+    subprocess.run(["/run/busybox", "umount", "/run/elsewhere"], check=True, timeout=60)
 
 
 def look_at(directory: str) -> dict[str, Any]:
@@ -220,6 +255,21 @@ def node_of(name: str) -> dict[str, Any]:
     """Owner and mode of a device file, as udev left it."""
     found = Path(f"/dev/{name}").stat()
     return {"mode": oct(found.st_mode & 0o7777), "uid": found.st_uid, "gid": found.st_gid}
+
+
+def usb_node_of(port_path: str) -> dict[str, Any]:
+    """As ``node_of``, of the USB device at a port."""
+    device = Path("/sys/bus/usb/devices") / port_path
+    numbers = [int((device / name).read_text("ascii")) for name in ("busnum", "devnum")]
+    return node_of("bus/usb/{:03}/{:03}".format(*numbers))
+
+
+def hold_open(path: str) -> None:
+    _open.append(os.open(path, os.O_RDONLY))
+
+
+def let_go() -> None:
+    os.close(_open.pop())
 
 
 def udev_says(name: str) -> dict[str, str]:
