@@ -13,7 +13,6 @@ from enum import StrEnum
 from types import TracebackType
 from typing import Protocol, Self, TypeAlias
 
-from protocol.claims import Claim
 from protocol.statements import RecorderClock
 
 
@@ -137,12 +136,12 @@ class RecorderVolume(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceFacts:
-    """What a recorder said of itself before it showed its storage (设备信息). Claims of the device; what it did not say
+    """What a recorder said of itself before it showed its storage (设备自述). Claims of the device; what it did not say
     is None. ``family`` is the firmware profile whose questions it answered."""
 
     family: str | None = None
-    recorder: Claim | None = None
-    officer: Claim | None = None
+    recorder: str | None = None
+    officer: str | None = None
     battery_percent: int | None = None
     firmware: str | None = None
     clock: RecorderClock | None = None

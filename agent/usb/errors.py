@@ -69,3 +69,10 @@ class LibusbMissingError(UsbError):
     """No libusb can be loaded on this machine."""
 
     code = "libusb-missing"
+
+
+class MountBusyError(UsbError):
+    """Somebody still uses the mount, or an earlier request at this port is still waiting for its device."""
+
+    code = "mount-busy"
+    retryable: ClassVar[bool] = True

@@ -87,6 +87,11 @@ class VolumeSeen:
     label: str | None
 
 
+def volume_generation(*, disk_sequence: int, device: str) -> str:
+    """One spelling for whoever looks and whoever mounts: ``device`` is "major:minor" of the volume itself."""
+    return f"{disk_sequence}/{device}"
+
+
 class UsbChannel(Protocol):
     """A conversation with one device. One interface is claimed while it is open; closing twice is harmless.
 
@@ -140,7 +145,8 @@ class UsbBus(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mounted:
-    """A mounted volume: where, and a number that no other mount of this boot has."""
+    """A mounted volume: where, and a number that no other mount of this boot has. The directory is another one for
+    each medium; the root of a card that came back looks like that of the one before, so compare the number."""
 
     directory: bytes
     mount_id: int
@@ -152,12 +158,13 @@ class Mounter(Protocol):
     """Mounts volumes for the station. Whoever implements it with privileges checks everything anew by itself.
 
     Every method raises MountRefusedError (not a bay, not what was asked for), MountFailedError (the file system),
-    MounterAwayError.
+    MountBusyError (still in use, or the device hangs), DeviceGoneError, MounterAwayError.
     """
 
     def mount_read_only(self, volume: VolumeSeen) -> Mounted:
         """The medium is made read-only at the block layer first, so that not even a journal is replayed; then mounted
-        without device files, set-uid or execution."""
+        without device files, set-uid or execution. What is mounted for release is unmounted, synced and mounted anew;
+        what is mounted read-only already stays the mount it is."""
 
     def remount_for_release(self, volume: VolumeSeen) -> Mounted:
         """Unmounts the read-only mount and mounts anew for writing. Raises VolumeDirtyError when the file system was

@@ -1,0 +1,1 @@
+"""Mounting recorders without writing to them: a small helper with privileges, and its client without."""

@@ -1,0 +1,95 @@
+"""A recorder as a USB device: cards with a counter of written blocks, and whatever can go wrong at an exact block."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from usbip import USBDevice
+from usbip.classes.device import msc
+from usbip.core import SPEED_HIGH
+
+from tests.support.guest.boot import Guest
+from tests.support.guest.redir import RedirectedDevice
+
+BLOCK_BYTES: Final = 512
+_MEDIUM_ERROR: Final = (0x03, 0x11, 0x00)
+"""Sense: unrecovered read error."""
+
+
+class Card:
+    """An image file as a card. ``blocks_written`` counts what reached it; ``on_read`` and ``on_write`` are called
+    before blocks are moved, with the first and their number."""
+
+    block_size: Final = BLOCK_BYTES
+
+    def __init__(self, image: Path, *, write_protected: bool = False) -> None:
+        self.image = image
+        self.read_only = write_protected
+        self.blocks_written = 0
+        self.bad_blocks: set[int] = set()
+        self.on_read: Callable[[int, int], None] = lambda first, count: None
+        self.on_write: Callable[[int, int], None] = lambda first, count: None
+
+    @property
+    def num_blocks(self) -> int:
+        return self.image.stat().st_size // BLOCK_BYTES
+
+    def read(self, first: int, count: int) -> bytes:
+        self.on_read(first, count)
+        with self.image.open("rb") as file:
+            file.seek(first * BLOCK_BYTES)
+            return file.read(count * BLOCK_BYTES)
+
+    def write(self, first: int, count: int, data: bytes) -> None:
+        self.on_write(first, count)
+        self.blocks_written += count
+        with self.image.open("r+b") as file:
+            file.seek(first * BLOCK_BYTES)
+            file.write(data)
+
+
+class StorageFace(msc.MSC):  # type: ignore[misc]
+    """Mass storage with a logical unit for each card."""
+
+    def _dispatch(self, lun: int, tag: bytes, length: int, command: bytes) -> None:
+        card: Card = self.luns[lun].store
+        if command[0] == msc.OP_READ_10 and card.bad_blocks:
+            first, count = self._lba_count(command)
+            if card.bad_blocks.intersection(range(first, first + count)):
+                self._fail(lun, tag, length, _MEDIUM_ERROR, "bad block")
+                return
+        super()._dispatch(lun, tag, length, command)
+
+
+class Recorder:
+    """A recorder that shows its cards as soon as it is plugged in."""
+
+    def __init__(
+        self, *cards: Card, vendor_id: int = 0x1209, product_id: int = 0x0002, serial: str = "0001"
+    ) -> None:
+        self.cards: Sequence[Card] = cards
+        self._ids = (vendor_id, product_id, serial)
+        self._stay: RedirectedDevice | None = None
+
+    @property
+    def blocks_written(self) -> int:
+        return sum(card.blocks_written for card in self.cards)
+
+    def plug(self, guest: Guest, port: int) -> None:
+        self._stay = RedirectedDevice(self._device(), guest.port_socket(port))
+
+    def pull(self) -> None:
+        stay, self._stay = self._stay, None
+        if stay is not None:
+            stay.pull()
+
+    def _device(self) -> Any:
+        vendor_id, product_id, serial = self._ids
+        device = USBDevice(
+            vendor_id, product_id, manufacturer="Example", product="Body Recorder", serial=serial
+        )
+        device.set_speed(SPEED_HIGH)
+        device.add(StorageFace(list(self.cards), vendor="EXAMPLE", product="RECORDER"))
+        return device
