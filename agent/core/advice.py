@@ -39,7 +39,7 @@ _ADVICE: Final[Mapping[str, Sentence]] = {
         "此型号的配置尚未启用：请管理员核实后在 agent.toml 的 [profiles] enabled 中启用",
         "The profile of this family is off: once verified, the administrator turns it on in [profiles] enabled",
     ),
-    "probe-failed": Sentence(
+    "not-this-family": Sentence(
         "设备的应答与其型号不符：请管理员核对型号和固件版本，未向设备发送任何其他指令",
         "The device does not answer as its family does: check model and firmware; nothing else was sent to it",
     ),
@@ -50,6 +50,19 @@ _ADVICE: Final[Mapping[str, Sentence]] = {
     "password-missing": Sentence(
         "采集站没有此型号的设备密码：请管理员在 secrets.toml 中设置",
         "The station has no password for this family: the administrator sets it in secrets.toml",
+    ),
+    "password-unfit": Sentence(
+        "设置的设备密码不符合此型号的格式：请管理员更正 secrets.toml",
+        "The password that is set does not fit this family: the administrator corrects secrets.toml",
+    ),
+    "device-refused": _AGAIN,
+    "libusb-missing": Sentence(
+        "采集站缺少 libusb：请管理员安装 libusb-1.0-0 后重启采集程序",
+        "The station has no libusb: the administrator installs libusb-1.0-0 and restarts the station",
+    ),
+    "mount-busy": Sentence(
+        "存储正被占用：请管理员关闭采集站上打开该存储的程序，然后重新放入",
+        "Something on the station still uses the storage: close it, then dock the recorder again",
     ),
     "switch-failed": _AGAIN,
     "no-storage": Sentence(

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from agent.core import docking
-from agent.core.advice import _ADVICE, WRONG_PASSWORD, advice_on
+from agent.core import devices, docking
+from agent.core.advice import _ADVICE, advice_on
+from agent.usb.conversation import End
 from agent.usb.errors import UsbError
 from agent.volumes.errors import VolumeDirtyError, VolumeReadOnlyError, VolumeReplacedError
 
@@ -22,7 +23,10 @@ CODES = {
     docking.NO_STORAGE,
     docking.NOT_SWITCHED,
     docking.RESTLESS,
-    WRONG_PASSWORD,
+    devices.DEVICE_NOT_ALLOWED,
+    devices.DEVICE_UNKNOWN,
+    devices.FAMILY_OFF,
+    *End,
     VolumeDirtyError.code,
     VolumeReadOnlyError.code,
     VolumeReplacedError.code,
