@@ -11,7 +11,7 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
 from types import TracebackType
-from typing import Protocol, Self, TypeAlias
+from typing import Final, Protocol, Self, TypeAlias
 
 from protocol.statements import RecorderClock
 
@@ -147,6 +147,10 @@ class DeviceFacts:
     clock: RecorderClock | None = None
 
 
+NOTHING_SAID: Final = DeviceFacts()
+"""Of a volume that is just there."""
+
+
 class DockStage(StrEnum):
     """What a dock does with a recorder before its volume can be read."""
 
@@ -178,7 +182,7 @@ class VolumeAppeared:
 
     bay: str
     volume: RecorderVolume
-    facts: DeviceFacts = DeviceFacts()
+    facts: DeviceFacts = NOTHING_SAID
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,10 @@ from agent.offload.settings import Threads, VisitTools
 from agent.offload.tile import Tile
 from agent.offload.visit import Visit
 from agent.ports import (
+    NOTHING_SAID,
     BayBusy,
     BayTroubled,
+    DeviceFacts,
     Dock,
     DockEvent,
     RecorderVolume,
@@ -126,19 +128,19 @@ class _Bay:
             case BayTroubled(code=code, detail=detail):
                 await self._stop_visit()
                 self._tile.trouble(code, detail)
-            case VolumeAppeared(volume=volume):
-                await self._begin(volume)
+            case VolumeAppeared(volume=volume, facts=facts):
+                await self._begin(volume, facts)
             case VolumeChanged() if self._visit is not None:
                 self._visit.note_changed()
             case VolumeChanged(volume=volume):
-                await self._begin(volume)
+                await self._begin(volume, NOTHING_SAID)
             case VolumeVanished():
                 await self._leave()
 
-    async def _begin(self, volume: RecorderVolume) -> None:
+    async def _begin(self, volume: RecorderVolume, facts: DeviceFacts) -> None:
         await self._stop_visit()
         name = f"visit {self._tile.dock}/{self._tile.bay}"
-        self._task = asyncio.create_task(self._keep_visiting(volume), name=name)
+        self._task = asyncio.create_task(self._keep_visiting(volume, facts), name=name)
 
     async def _stop_visit(self) -> None:
         task, self._task = self._task, None
@@ -172,12 +174,17 @@ class _Bay:
         else:
             self._tile.step(BayEvent.LEFT)
 
-    async def _keep_visiting(self, volume: RecorderVolume) -> None:
+    async def _keep_visiting(self, volume: RecorderVolume, facts: DeviceFacts) -> None:
         """One visit; begun again after a while if the station itself was at fault."""
         while True:
             self._tile.begin()
             self._visit = Visit(
-                volume, self._tile, tools=self._tools, threads=self._threads, turns=self._turns
+                volume,
+                self._tile,
+                facts=facts,
+                tools=self._tools,
+                threads=self._threads,
+                turns=self._turns,
             )
             try:
                 await self._visit.run()

@@ -63,6 +63,10 @@ class Registry:
             return found[0]
         return self._fallback()
 
+    def of_family(self, family: str | None) -> Profile | None:
+        """The profile a recorder named itself by answering its questions; None for none, or one that is gone."""
+        return next((profile for profile in self.profiles if profile.id == family), None)
+
     def judge(self, *, label: str | None, paths: Sequence[str]) -> tuple[Verdict, ...]:
         """What each profile says to such a volume, and why not: for people. ``choose`` decides."""
         return tuple(

@@ -9,11 +9,12 @@ expected, its absence is not a departure. Every state can be left by pulling the
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final, TypeAlias
 
-from agent.ports import DeviceFacts
+from agent.errors import AgentError
+from agent.ports import NOTHING_SAID, DeviceFacts
 from agent.usb.ports import DeviceSeen, VolumeSeen
 
 NO_STORAGE: Final = "no-storage"
@@ -31,6 +32,10 @@ MAX_RETURNS: Final = 5
 """Enumerations at one port within ``RETURNS_WITHIN_S`` that nobody asked for: then it is a bad plug, not a visit."""
 
 RETURNS_WITHIN_S: Final = 60.0
+
+
+RETRY_S: Final = 30.0
+"""After a trouble that may pass by itself."""
 
 
 class Stage(StrEnum):
@@ -55,6 +60,11 @@ class Trouble:
     code: str
     detail: str
     retry_after_s: float | None = None
+
+
+def trouble_of(error: AgentError) -> Trouble:
+    """Tried again by itself only where that may help without a person."""
+    return Trouble(code=error.code, detail=str(error), retry_after_s=RETRY_S if error.retryable else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +121,7 @@ class Docking:
 
     stage: Stage = Stage.EMPTY
     generation: str | None = None
-    facts: DeviceFacts = field(default_factory=DeviceFacts)
+    facts: DeviceFacts = NOTHING_SAID
     trouble: Trouble | None = None
     until_s: float | None = None
     seen: tuple[VolumeSeen, ...] = ()

@@ -16,9 +16,10 @@ from agent.offload.errors import RecorderRefusedError
 from agent.offload.settings import VisitTools
 from agent.offload.settler import Settler, Subject
 from agent.offload.stocktake import Found, Stocktake, known_reads, take_stock
-from agent.ports import RecorderVolume
+from agent.ports import NOTHING_SAID, DeviceFacts, RecorderVolume
 from agent.release.closing import abandon_unbegun, close_interrupted
 from agent.spool.records import VisitRecord
+from firmware_profiles.identity import DeviceSays
 from firmware_profiles.schema import Profile
 from protocol.digest import Digest
 from protocol.dsse import Envelope
@@ -53,14 +54,15 @@ def take_inventory(
     tools: VisitTools,
     earlier: Taken | None,
     recognised: Callable[[Found], None],
+    facts: DeviceFacts = NOTHING_SAID,
 ) -> Taken:
     """List the volume, sign the list and journal both; ``earlier`` continues its visit, and comes back unchanged when
     the volume still holds exactly what it lists. ``recognised`` is told as soon as the recorder is known. Intents of
-    earlier visits that this listing settles are closed with it.
+    earlier visits that this listing settles are closed with it. ``facts`` are what the recorder said at docking.
 
     Raises RecorderRefusedError, ProfileError, SpoolError, JournalError and the errors of ``RecorderVolume``.
     """
-    with _stock(volume, tools, earlier) as stock:
+    with _stock(volume, tools, earlier, facts) as stock:
         found = _with_claims(stock.found, earlier)
         recognised(found)
         if earlier is not None:
@@ -71,7 +73,7 @@ def take_inventory(
             key=found.recorder_key, label=found.identity.label, total_bytes=found.identity.total_bytes
         )
         settle = functools.partial(close_interrupted, traits=traits, tools=tools)
-        return _record(stock, found, _open_visit(found, tools), 1, tools, settle)
+        return _record(stock, found, _open_visit(found, tools), 1, tools, settle, facts)
 
 
 def take_inventory_after(
@@ -85,11 +87,13 @@ def take_inventory_after(
 
 
 def _stock(
-    volume: RecorderVolume, tools: VisitTools, earlier: Taken | None
+    volume: RecorderVolume, tools: VisitTools, earlier: Taken | None, facts: DeviceFacts = NOTHING_SAID
 ) -> AbstractContextManager[Stocktake]:
-    """A visit keeps its profile: without its clips a recorder may look like another family."""
-    profile = None if earlier is None else earlier.subject.profile
-    return take_stock(volume, tools.registry, tools.settings.zone, profile)
+    """A visit keeps its profile: without its clips a recorder may look like another family. One that answered the
+    questions of a family is of that family, whatever its files look like."""
+    profile = tools.registry.of_family(facts.family) if earlier is None else earlier.subject.profile
+    says = DeviceSays(recorder=facts.recorder, officer=facts.officer)
+    return take_stock(volume, tools.registry, tools.settings.zone, profile, says)
 
 
 def _with_claims(found: Found, earlier: Taken | None) -> Found:
@@ -127,6 +131,7 @@ def _record(
     sequence: int,
     tools: VisitTools,
     after_listing: AfterListing = lambda *_: None,
+    facts: DeviceFacts = NOTHING_SAID,
 ) -> Taken:
     journal = tools.journal
     listed, publication = stock.write_listing(
@@ -139,6 +144,7 @@ def _record(
         listed=listed,
         recorder=found.recorder,
         officer=found.officer,
+        facts=facts,
     )
     with journal.naming:
         journal.files.publish([publication])

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Protocol
 
 from agent.errors import AgentError
-from agent.ports import VolumeIdentity
+from agent.ports import DeviceFacts, VolumeIdentity
 from agent.spool.records import OpenIntent, RowToRead, VisitRecord
 from agent.volumes.errors import FileUnreadableError
 from firmware_profiles.names import NameClaims
@@ -85,8 +85,9 @@ class Testimony:
         listed: Listed,
         recorder: Claim | None,
         officer: Claim | None,
+        facts: DeviceFacts,
     ) -> Envelope:
-        """Battery and clock are left out: a volume alone does not tell them."""
+        """Battery and clock are those of ``facts``: what was measured at docking. A volume alone does not tell them."""
         return self.signer.sign(
             Inventory(
                 header=self.header(visit.agency),
@@ -102,10 +103,10 @@ class Testimony:
                 volume_label=_short(volume.label),
                 total_bytes=volume.total_bytes,
                 free_bytes=volume.free_bytes,
-                battery_percent=None,
+                battery_percent=facts.battery_percent,
                 recorder=recorder,
                 officer=officer,
-                clock=None,
+                clock=facts.clock,
             )
         )
 

@@ -12,7 +12,7 @@ from agent.offload.settings import Threads, VisitTools
 from agent.offload.settler import Settler
 from agent.offload.stocktake import Found
 from agent.offload.tile import Tile
-from agent.ports import RecorderVolume
+from agent.ports import DeviceFacts, RecorderVolume
 from agent.release.releaser import Releaser, Standing
 from agent.spool.records import Accounting
 
@@ -28,12 +28,14 @@ class Visit:
         volume: RecorderVolume,
         tile: Tile,
         *,
+        facts: DeviceFacts,
         tools: VisitTools,
         threads: Threads,
         turns: asyncio.Semaphore,
     ) -> None:
         self._volume = volume
         self._tile = tile
+        self._facts = facts
         self._tools = tools
         self._threads = threads
         self._turns = turns
@@ -113,7 +115,9 @@ class Visit:
         def recognised(found: Found) -> None:
             loop.call_soon_threadsafe(self._recognised, found)
 
-        taken = await self._threads.call(None, take_inventory, self._volume, self._tools, earlier, recognised)
+        taken = await self._threads.call(
+            None, take_inventory, self._volume, self._tools, earlier, recognised, self._facts
+        )
         if quietly and taken is earlier:
             return taken
         if quietly:

@@ -32,6 +32,7 @@ from agent.core.docking import (
     answered,
     look,
     mounted,
+    trouble_of,
 )
 from agent.dock_events import DockQueue
 from agent.ports import BayBusy, BayTroubled, DockEvent, DockStage, VolumeAppeared, VolumeVanished
@@ -43,9 +44,6 @@ from agent.volumes.errors import VolumeError
 _log = logging.getLogger(__name__)
 _Args = ParamSpec("_Args")
 _T = TypeVar("_T")
-
-RETRY_S: Final = 30.0
-"""After a trouble that may pass by itself."""
 
 _SHOWN: Final[Mapping[Stage, DockStage]] = {
     Stage.TALKING: DockStage.IDENTIFYING,
@@ -283,8 +281,3 @@ class _Port:
     ) -> Awaitable[_T]:
         call = functools.partial(work, *args, **kwargs)
         return asyncio.get_running_loop().run_in_executor(self._threads, call)
-
-
-def trouble_of(error: UsbError | VolumeError) -> Trouble:
-    """A trouble of the bay, tried again by itself only where that may help."""
-    return Trouble(code=error.code, detail=str(error), retry_after_s=RETRY_S if error.retryable else None)

@@ -8,18 +8,15 @@ from dataclasses import dataclass
 from typing import Final
 
 from agent.core.devices import judge_device
-from agent.core.docking import Answer, Ready, Switched, Trouble
+from agent.core.docking import RETRY_S, Answer, Ready, Switched, Trouble, trouble_of
 from agent.errors import AgentError
 from agent.keys.secrets import Secrets
-from agent.ports import DeviceFacts
+from agent.ports import NOTHING_SAID, DeviceFacts
 from agent.usb.conversation import End, Ended, StationTime, Talked, converse
 from agent.usb.ports import DeviceSeen, UsbBus
 from firmware_profiles.schema import Profile
 
 _LOG: Final = logging.getLogger(__name__)
-
-RETRY_S: Final = 30.0
-"""After what may pass by itself."""
 
 _PASSING: Final = frozenset({End.SILENT, End.GONE})
 
@@ -44,16 +41,15 @@ class FamilyIntroductions:
             try:
                 talked = self._ask(device, profile, interface)
             except AgentError as error:
-                return _trouble(error.code, str(error), retryable=error.retryable)
+                return trouble_of(error)
             if isinstance(talked, Talked):
                 return _answer(profile, talked)
             if talked.end is not End.NOT_THIS_FAMILY:
-                detail = f"{profile.id}: {talked.section} {talked.step}"
-                return _trouble(talked.end.value, detail, retryable=talked.end in _PASSING)
+                return _over(profile, talked)
             said_no.append(profile.id)
         if judgement.is_disk:
-            return Ready(DeviceFacts())
-        return _trouble(End.NOT_THIS_FAMILY.value, f"asked as {', '.join(said_no)}", retryable=False)
+            return Ready(NOTHING_SAID)
+        return Trouble(code=End.NOT_THIS_FAMILY, detail=f"asked as {', '.join(said_no)}")
 
     def _ask(self, device: DeviceSeen, profile: Profile, interface: int) -> Talked | Ended:
         assert profile.usb is not None
@@ -80,5 +76,9 @@ def _answer(profile: Profile, talked: Talked) -> Answer:
     return Ready(facts) if talked.then is None else Switched(facts, within_s=talked.then.within_s)
 
 
-def _trouble(code: str, detail: str, *, retryable: bool) -> Trouble:
-    return Trouble(code=code, detail=detail, retry_after_s=RETRY_S if retryable else None)
+def _over(profile: Profile, ended: Ended) -> Trouble:
+    return Trouble(
+        code=ended.end,
+        detail=f"{profile.id}: {ended.section} {ended.step}",
+        retry_after_s=RETRY_S if ended.end in _PASSING else None,
+    )

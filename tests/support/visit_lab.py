@@ -18,7 +18,7 @@ from agent.offload.settings import Threads, VisitSettings, VisitTools
 from agent.offload.testimony import Signer, Testimony
 from agent.offload.tile import Tile
 from agent.offload.visit import Visit
-from agent.ports import DockEvent, RecorderVolume
+from agent.ports import NOTHING_SAID, DockEvent, RecorderVolume
 from agent.spool.files import SpoolFiles
 from agent.spool.journal import Journal
 from firmware_profiles.load import load_registry
@@ -142,7 +142,7 @@ async def visiting(volume: RecorderVolume, tools: VisitTools) -> AsyncIterator[t
     threads = Threads(2)
     tile = WatchedTile(tools.clock)
     tile.begin()
-    visit = Visit(volume, tile, tools=tools, threads=threads, turns=asyncio.Semaphore(2))
+    visit = Visit(volume, tile, facts=NOTHING_SAID, tools=tools, threads=threads, turns=asyncio.Semaphore(2))
     task = asyncio.create_task(visit.run(), name="visit")
     watcher = asyncio.create_task(end_with(task, tile))
     try:
