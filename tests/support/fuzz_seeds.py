@@ -202,6 +202,11 @@ def profiles() -> list[bytes]:
     return [path.read_bytes() for path in sorted(folder.glob(f"*/{FILE_NAME}"))]
 
 
+def profile_listings() -> list[bytes]:
+    folder = Path(__file__).parents[2] / "firmware_profiles"
+    return [path.read_bytes() for path in sorted(folder.glob("*/listings/*.json"))]
+
+
 def stations_enrolment() -> list[bytes]:
     return [Enrolment.of(enrolment_code(), response()).to_bytes()]
 

@@ -36,8 +36,16 @@ from collector.importing.sheet import parse_sheet
 from collector.keeping.bag import read_manifest
 from collector.staged import format_info, parse_info
 from firmware_profiles.errors import ProfileError
-from firmware_profiles.load import FILE_NAME, load_profile, load_registry
-from firmware_profiles.names import claims_from_label, claims_from_path
+from firmware_profiles.load import (
+    FILE_NAME,
+    find_profile_faults,
+    load_listing,
+    load_profile,
+    load_registry,
+)
+from firmware_profiles.names import claims_from_label, claims_from_marker, claims_from_path
+from firmware_profiles.schema import Profile
+from firmware_profiles.trial import try_listing
 from protocol.admission import open_admission
 from protocol.bundle import BundleLayout, BundleParser
 from protocol.canonical import canonical, parse_json
@@ -291,15 +299,34 @@ def _profile(data: bytes) -> None:
     home = _folder() / (found[1].decode() if found else "generic")
     home.mkdir(exist_ok=True)
     (home / FILE_NAME).write_bytes(data)
-    _claims_of(b"DCIM/100MEDIA/ZFY0001_012345_20260131081530_0001.MP4", load_profile(home))
+    faults = find_profile_faults(home)
+    try:
+        profile = load_profile(home)
+    except ProfileError:
+        assert faults
+        raise
+    assert not faults
+    _claims_of(b"DCIM/100MEDIA/ZFY0001_012345_20260131081530_0001.MP4", profile)
 
 
-def _claims_of(path: bytes, *profiles: object) -> None:
+def _claims_of(path: bytes, *profiles: Profile) -> None:
     text = path.decode("utf-8", "replace")
     for profile in profiles or REGISTRY.profiles:
-        claims_from_path(profile, text, UTC)  # type: ignore[arg-type]
-        claims_from_label(profile, text)  # type: ignore[arg-type]
-        profile.ignoring_rule(text)  # type: ignore[attr-defined]
+        claims_from_path(profile, text, UTC)
+        claims_from_label(profile, text)
+        profile.ignoring_rule(text)
+
+
+def _marker(data: bytes) -> None:
+    for profile in REGISTRY.profiles:
+        claims_from_marker(profile, data)
+
+
+def _profile_listing(data: bytes) -> None:
+    listing = load_listing(_scratch("recorded.json", data))
+    for profile in REGISTRY.profiles:
+        trial = try_listing(REGISTRY, profile, listing, UTC)
+        assert len(trial.files) == len(listing.files)
 
 
 # --- the table -----------------------------------------------------------------------------------------------------
@@ -362,6 +389,10 @@ TARGETS: Final[Mapping[str, Target]] = {
     "photo": Target(_photo, (AgentError,), seeds.photos),
     "exif": Target(parse_exif, (), seeds.exif_blocks),
     "profile": Target(_profile, (ProfileError,), seeds.profiles),
+    "profile-listing": Target(_profile_listing, (ProfileError,), seeds.profile_listings),
+    "profile-marker": Target(
+        _marker, (), lambda: [b"recorder = ZFY0042\r\n", "\ufeff编号：1".encode("utf-16")]
+    ),
     "file-name": Target(
         _claims_of, (), lambda: [b"DCIM/ZFY0001_012345_20260131081530_0001.MP4", b"100MEDIA/IMAG0001.JPG"]
     ),
