@@ -20,7 +20,9 @@ _FILES: Final = {"DCIM/A.MP4": b"first", "DCIM/B.MP4": b"second"}
 class MemoryLab:
     """A ``MounterLab`` over folders."""
 
-    digests: ClassVar[Mapping[str, str]] = {name: hashlib.sha256(data).hexdigest() for name, data in _FILES.items()}
+    digests: ClassVar[Mapping[str, str]] = {
+        name: hashlib.sha256(data).hexdigest() for name, data in _FILES.items()
+    }
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
