@@ -6,7 +6,8 @@ UV_VERSION=0.13.9
 
 # "command:package" pairs; a command that is there needs no package.
 DEMO_NEEDS=(ffmpeg:ffmpeg mosquitto:mosquitto bwrap:bubblewrap setpriv:util-linux)
-TEST_NEEDS=(mosquitto_pub:mosquitto-clients fusermount3:fuse3 signify-openbsd:signify-openbsd openssl:openssl go:golang-go node:nodejs npm:npm chromium:chromium)
+TEST_NEEDS=(mosquitto_pub:mosquitto-clients fusermount3:fuse3 signify-openbsd:signify-openbsd openssl:openssl go:golang-go node:nodejs npm:npm chromium:chromium
+  qemu-system-x86_64:qemu-system-x86 mkfs.vfat:dosfstools mkfs.exfat:exfatprogs mkfs.ext4:e2fsprogs)
 BENCH_NEEDS=(rsync:rsync nginx:nginx-core stunnel:stunnel4 rclone:rclone curl:curl openssl:openssl)
 
 say() { printf '%s\n' "$*" >&2; }

@@ -26,7 +26,7 @@ from agent.mounting.sysfs import BlockSeen, blocks_below, find_block, is_held
 from agent.mounting.wire import Act, Request, Volume
 from agent.usb.errors import DeviceGoneError, MountBusyError, MountFailedError, MountRefusedError
 from agent.usb.ports import Mounted
-from agent.volumes.errors import VolumeDirtyError, VolumeReadOnlyError
+from agent.volumes.errors import ErasureUnsureError, VolumeDirtyError, VolumeReadOnlyError
 
 _BUSY_S: Final = 5.0
 """So long an unmount waits for whoever still has a file open: the agent closes its own within moments."""
@@ -152,8 +152,7 @@ class BayMounts:
         )
         held = _Held(block=block, mounted=mounted)
         self._held[block.lun, block.partition] = held
-        found = os.stat(directory).st_dev
-        if f"{os.major(found)}:{os.minor(found)}" != block.device:
+        if not _is_mounted(held):
             self._let_go(held)
             raise MountRefusedError("what was mounted is another device")
         if writable and os.statvfs(directory).f_flag & os.ST_RDONLY:
@@ -191,7 +190,7 @@ class BayMounts:
             raise troubles[0]
 
     def _unmount(self, held: _Held, volume: OpenedVolume) -> None:
-        """Written back and gone; afterwards the medium is protected. Raises MountBusyError, MountFailedError."""
+        """Written back and gone; afterwards the medium is protected. Raises MountBusyError, ErasureUnsureError."""
         deadline = time.monotonic() + _BUSY_S
         while True:
             try:
@@ -208,6 +207,10 @@ class BayMounts:
         self._forget(held)
         try:
             volume.settle()
+        except OSError as error:
+            if held.mounted.writable:
+                raise ErasureUnsureError(f"the medium did not confirm what was written: {error}") from error
+            raise
         finally:
             volume.protect()
 
@@ -217,7 +220,7 @@ class BayMounts:
         }
         for place, held in list(self._held.items()):
             now = there.get(place)
-            if now is None or now.generation != held.block.generation:
+            if now is None or now.generation != held.block.generation or not _is_mounted(held):
                 self._let_go(held)
 
     def _let_go(self, held: _Held) -> None:
@@ -229,6 +232,15 @@ class BayMounts:
     def _forget(self, held: _Held) -> None:
         self._held.pop((held.block.lun, held.block.partition), None)
         remove_directory(held.directory)
+
+
+def _is_mounted(held: _Held) -> bool:
+    """Whether its directory shows its device, and neither nothing nor something else."""
+    try:
+        found = os.stat(held.directory).st_dev
+    except OSError:
+        return False
+    return f"{os.major(found)}:{os.minor(found)}" == held.block.device
 
 
 @contextmanager

@@ -109,10 +109,12 @@ class MounterService:
 
     def _answer(self, line: socket.socket) -> bytes:
         """Raises OSError."""
+        said = _read_line(
+            line
+        )  # before anything is refused: hanging up on unread words would lose the answer
         try:
             self._check_peer(line)
-            request = parse_request(_read_line(line))
-            mounted = self._do(request)
+            mounted = self._do(parse_request(said))
         except AgentError as error:
             _log.warning("mounter.refused", extra={"code": error.code, "error": str(error)})
             return encode_error(error)

@@ -44,13 +44,14 @@ def find_block(sys: Path, *, port_path: str, lun: int, partition: int) -> BlockS
 
 
 def blocks_below(sys: Path, port_path: str) -> list[BlockSeen]:
-    """All block devices of the device at a port, not those of devices behind it if it is a hub."""
+    """All block devices of the device at a port, not those of devices behind it if it is a hub. Nothing of devices at
+    other ports is read."""
     try:
         names = sorted(link.name for link in (sys / "class/block").iterdir())
     except OSError:
         return []
-    seen = (_look(sys, name) for name in names)
-    return [block for block in seen if block is not None and block.port_path == port_path]
+    seen = (_look(sys / "class/block" / name, port_path) for name in names)
+    return [block for block in seen if block is not None]
 
 
 def is_held(sys: Path, name: str) -> bool:
@@ -61,23 +62,23 @@ def is_held(sys: Path, name: str) -> bool:
         return False
 
 
-def _look(sys: Path, name: str) -> BlockSeen | None:
-    """None for a block device that is not behind USB, and for one that goes away meanwhile."""
+def _look(link: Path, port_path: str) -> BlockSeen | None:
+    """None for a block device that is elsewhere, and for one that goes away meanwhile."""
     try:
-        folder = (sys / "class/block" / name).resolve(strict=True)
-        partition = _number(folder / "partition") if (folder / "partition").exists() else 0
-        disk = folder.parent if partition else folder
+        folder = link.resolve(strict=True)
         ports = [part for part in folder.parts if PORT_PATH.fullmatch(part)]
         units = [found for part in folder.parts if (found := _UNIT.fullmatch(part))]
-        if not ports or not units:
+        if not units or ports[-1:] != [port_path]:
             return None
+        partition = _number(folder / "partition") if (folder / "partition").exists() else 0
+        disk = folder.parent if partition else folder
         return BlockSeen(
             name=folder.name,
             device=_text(folder / "dev"),
             disk=disk.name,
             disk_device=_text(disk / "dev"),
             disk_sequence=_number(disk / "diskseq"),
-            port_path=ports[-1],
+            port_path=port_path,
             lun=int(units[-1][1]),
             partition=partition,
         )

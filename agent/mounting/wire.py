@@ -21,7 +21,7 @@ from agent.usb.errors import (
     MountRefusedError,
 )
 from agent.usb.ports import Mounted
-from agent.volumes.errors import VolumeDirtyError, VolumeReadOnlyError
+from agent.volumes.errors import ErasureUnsureError, VolumeDirtyError, VolumeReadOnlyError
 
 VERSION: Final = 1
 MAX_LINE_BYTES: Final = 4096
@@ -38,6 +38,7 @@ CROSSING: Final[Mapping[str, type[AgentError]]] = {
     kind.code: kind
     for kind in (
         DeviceGoneError,
+        ErasureUnsureError,
         MountBusyError,
         MountFailedError,
         MountRefusedError,

@@ -158,7 +158,8 @@ class Mounter(Protocol):
     """Mounts volumes for the station. Whoever implements it with privileges checks everything anew by itself.
 
     Every method raises MountRefusedError (not a bay, not what was asked for), MountFailedError (the file system),
-    MountBusyError (still in use, or the device hangs), DeviceGoneError, MounterAwayError.
+    MountBusyError (still in use, or the device hangs), DeviceGoneError, MounterAwayError. ``mount_read_only`` and
+    ``unmount`` raise ErasureUnsureError when a medium opened for release did not confirm what was written to it.
     """
 
     def mount_read_only(self, volume: VolumeSeen) -> Mounted:

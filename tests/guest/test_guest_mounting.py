@@ -248,7 +248,7 @@ def test_a_bay_whose_device_hangs_holds_up_no_other(lab: GuestLab) -> None:
     (swift,) = lab.plug(OTHER_BAY, CardKind())
     go_on = threading.Event()
     (card,) = lab.recorders[BAY].cards
-    card.on_read = lambda first, count: (None, go_on.wait(30))[0]
+    card.on_read = lambda first, count: (None, go_on.wait(200))[0]
     lab.guest.call(inside.begin_to_mount, BAY, _shown(slow))
     try:
         mounted = lab.mounter.mount_read_only(swift)

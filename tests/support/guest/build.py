@@ -65,13 +65,12 @@ def build_guest(out: Path) -> None:
     for package in ("udev", "libkmod2"):
         _unpack(package, overlay, out)
     _merge_usr(overlay)
+    _unpack("busybox-static", out / "busybox", out)
+    busybox = out / "busybox/bin/busybox"
     version = next((kernel / "lib/modules").iterdir()).name
-    busybox = shutil.which("busybox")
-    if busybox is None:
-        raise GuestUnavailableError("busybox is not installed (apt-get install busybox-static)")
-    _run(busybox, "depmod", "-b", str(kernel), version)
+    _run(str(busybox), "depmod", "-b", str(kernel), version)
     (out / "vmlinux").write_bytes(unpacked_kernel((kernel / "boot" / f"vmlinuz-{version}").read_bytes()))
-    (out / "initrd.cpio").write_bytes(_initrd(kernel / "lib/modules" / version, Path(busybox)))
+    (out / "initrd.cpio").write_bytes(_initrd(kernel / "lib/modules" / version, busybox))
     shutil.rmtree(kernel)
 
 

@@ -32,7 +32,7 @@ OTHER_ID: Final = 1501
 _SOCKET: Final = Path("/run/zhilu/mounter.sock")
 _SETTINGS: Final = Path("/etc/zhilu/mounter.toml")
 _RULES: Final = Path("/etc/udev/rules.d/70-zhilu-bays.rules")
-_WAIT_S: Final = 40.0
+_WAIT_S: Final = 300.0
 _T = TypeVar("_T")
 
 _CARD: Final = Path("/run/card")
