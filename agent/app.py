@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import secrets
 import ssl
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from datetime import timedelta
 
@@ -20,18 +21,26 @@ from agent.config import AgentConfig
 from agent.doorbells import Doorbells
 from agent.keys.enrolment import Enrolment
 from agent.keys.errors import NotEnrolledError
+from agent.keys.secrets import FileSecrets
 from agent.keys.store import FileKeyStore
 from agent.lease import StationLease
 from agent.media.render import FfmpegRenderer
 from agent.media_desk import MediaDesk
+from agent.mounting.client import SocketMounter
 from agent.offload.settings import ReleaseTools, VisitSettings, VisitTools
 from agent.offload.testimony import Testimony
+from agent.ports import Dock
 from agent.reporter import Reporter
 from agent.signer import MadeStatements, StationSigner
 from agent.spool.directory import DirectorySpool
 from agent.spool.journal import Journal
 from agent.uplink.collector_http import CollectorClient
 from agent.uplink.service import Uplink, UplinkSettings
+from agent.usb.bays import load_bays, port_to_bay
+from agent.usb.bus import SystemUsbBus
+from agent.usb.conversation import StationTime
+from agent.usb.dock import UsbDock
+from agent.usb.introductions import FamilyIntroductions
 from agent.visits import Visits
 from agent.volumes.folder import FolderDock
 from firmware_profiles.load import load_registry
@@ -88,7 +97,8 @@ class Station:
         self._topic = str(_status_topic(enrolment))
         self._station = enrolment.station
         self._desk = self._make_desk()
-        self._visits = Visits([FolderDock(config.dock_dir, settle_s=config.settle_s)], self._visit_tools())
+        self._registry = load_registry(config.profile_folders)
+        self._visits = Visits([*self._docks()], self._visit_tools())
 
     def _make_desk(self) -> MediaDesk:
         return MediaDesk(
@@ -102,12 +112,30 @@ class Station:
             busy=lambda: self._uplink.is_sending,
         )
 
+    def _docks(self) -> Iterator[Dock]:
+        """The folder always; USB where ports are named as bays."""
+        config = self._config
+        yield FolderDock(config.dock_dir, settle_s=config.settle_s)
+        bays = port_to_bay(load_bays(config.bays_path))
+        if bays:
+            bus = SystemUsbBus()
+            introductions = FamilyIntroductions(
+                bus=bus,
+                profiles=self._registry.profiles,
+                secrets=FileSecrets(config.secrets_path),
+                time=StationTime(
+                    now=utc_now, monotonic_s=time.monotonic, sleep_s=time.sleep, zone=config.zone
+                ),
+                turned_on=config.families_on,
+            )
+            yield UsbDock(bus, SocketMounter(config.mounter), introductions, bays=bays)
+
     def _visit_tools(self) -> VisitTools:
         config = self._config
         return VisitTools(
             journal=self._journal,
             testimony=self._testimony,
-            registry=load_registry(config.profile_folders),
+            registry=self._registry,
             doorbells=self._bells,
             settings=VisitSettings(
                 zone=config.zone,

@@ -40,6 +40,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SHA256",
         help="only for this file or statement; repeatable / 只导出该文件（或声明）的回执",
     )
+    _add_bays(commands)
     _add_profiles(commands)
     _command(commands, "checkpoint", "newest checkpoint this station has verified / 本站见过的最新检查点")
     rescue = _command(commands, "rescue", "deliver a dead station's spool from here / 抢救已损坏的采集站")
@@ -62,6 +63,16 @@ def _parser() -> argparse.ArgumentParser:
         "--patience-s", type=float, default=120.0, help="give up when nothing moves for so long"
     )
     return parser
+
+
+def _add_bays(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    title = "which USB ports are which bays / 采集口"
+    tasks = commands.add_parser("bays", help=title, description=title).add_subparsers(
+        dest="task", required=True
+    )
+    _command(tasks, "list", "bays, their ports, and what is plugged in / 列出采集口")
+    learn = _command(tasks, "learn", "name bays by plugging something into each / 逐个学习采集口")
+    learn.add_argument("--prefix", default="A", help="bays are named A01, A02 … / 名称前缀")
 
 
 def _add_profiles(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

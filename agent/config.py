@@ -26,7 +26,7 @@ _MAX_KEEP_DAYS: Final = 36_500
 _KEYS: Final = frozenset(
     {
         "dock_dir", "zone", "settle_s", "bays_at_once", "uploads_at_once", "reserve_mib", "keep_days", "holders",
-        "profiles_dir", "release",
+        "profiles_dir", "families_on", "mounter", "release",
     }
 )  # fmt: skip
 _RELEASE_KEYS: Final = frozenset({"enabled", "minimum_age_hours", "whole_visits", "keep_marked", "bays"})
@@ -43,7 +43,8 @@ class ConfigError(AgentError):
 class AgentConfig:
     """Settings of one station. ``dock_dir`` is the folder below which volumes appear; ``zone`` is the local time
     that recorders without a zone are set to; ``holders`` maps recorder numbers to agencies; without ``release`` nothing
-    is ever erased from a recorder. ``profile_folders`` hold the station's own firmware profiles."""
+    is ever erased from a recorder. ``profile_folders`` hold the station's own firmware profiles; ``families_on`` are
+    those that may be talked with though nobody has recorded a trial; ``mounter`` is the mount helper's socket."""
 
     data_dir: Path
     dock_dir: Path
@@ -55,6 +56,8 @@ class AgentConfig:
     keep_days: int = 7
     holders: Mapping[str, str] = field(default_factory=dict)
     profile_folders: tuple[Path, ...] = ()
+    families_on: frozenset[str] = frozenset()
+    mounter: Path = Path("/run/zhilu/mounter.sock")
     release: ReleaseSettings | None = None
 
     def __post_init__(self) -> None:
@@ -103,7 +106,9 @@ class AgentConfig:
             reserve_bytes=_whole(values, "reserve_mib", 1024) * _MIB,
             keep_days=_whole(values, "keep_days", 7),
             holders=_holders(values.get("holders", {})),
-            profile_folders=tuple(data_dir / folder for folder in _folders(values.get("profiles_dir", []))),
+            profile_folders=tuple(data_dir / folder for folder in _texts(values, "profiles_dir", "folders")),
+            families_on=frozenset(_texts(values, "families_on", "names of families")),
+            mounter=data_dir / _text(values, "mounter", "/run/zhilu/mounter.sock"),
             release=_release(values.get("release", {})),
         )
 
@@ -123,6 +128,16 @@ class AgentConfig:
     @property
     def journal_path(self) -> Path:
         return self.data_dir / "journal.sqlite"
+
+    @property
+    def bays_path(self) -> Path:
+        """Which USB ports are which bays; without it the station has no USB bays."""
+        return self.data_dir / "bays.toml"
+
+    @property
+    def secrets_path(self) -> Path:
+        """Passwords of recorders, by family."""
+        return self.data_dir / "secrets.toml"
 
     @property
     def status_path(self) -> Path:
@@ -176,9 +191,10 @@ def _release(value: object) -> ReleaseSettings | None:
     return settings if _truth(value, "enabled", False) else None
 
 
-def _folders(value: object) -> list[str]:
-    if not isinstance(value, list) or not all(isinstance(folder, str) and folder for folder in value):
-        raise ConfigError("profiles_dir is a list of folders")
+def _texts(values: Mapping[str, object], key: str, what: str) -> list[str]:
+    value = values.get(key, [])
+    if not isinstance(value, list) or not all(isinstance(text, str) and text for text in value):
+        raise ConfigError(f"{key} is a list of {what}")
     return value
 
 

@@ -23,6 +23,7 @@ from protocol.errors import ProtocolError
 Command = Callable[[argparse.Namespace], int]
 
 COMMANDS: Final[Mapping[str, str]] = {
+    "bays": "bays:bays",
     "enroll": "enrolling:enroll",
     "profiles": "profiling:profiles",
     "receipts": "receipts:receipts",

@@ -73,6 +73,11 @@ class MemoryUsbBus:
         self._volumes[port_path] = volumes
         self._hint(port_path)
 
+    @property
+    def listened_to(self) -> bool:
+        """Whether somebody takes hints by now, having looked at what was there before."""
+        return bool(self._listeners)
+
     def devices(self) -> tuple[DeviceSeen, ...]:
         return tuple(plugged.seen for _, plugged in sorted(self._plugged.items()))
 
