@@ -6,6 +6,7 @@ Also the way back: after a restart of the agent, the open visit of a volume that
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -44,6 +45,8 @@ def profile_name(profile: Profile) -> str:
     """How statements name a profile: another version can mean other rules."""
     return f"{profile.id}@{profile.version}"
 
+
+_LOG: Final = logging.getLogger(__name__)
 
 AfterListing: TypeAlias = Callable[[VisitRecord, Digest], None]
 """Told of a new inventory and its visit inside the transaction that keeps it: what it says belongs into the same."""
@@ -159,6 +162,9 @@ def _record(
                 now=tools.clock(),
             )
             after_listing(visit, inventory)
+    if found.conflicts:  # whose numbers they are is nobody's business who reads logs
+        roles = ",".join(note.partition(":")[0] for note in found.conflicts)
+        _LOG.warning("sources disagree", extra={"visit": visit.visit, "bay": visit.bay, "about": roles})
     subject = Subject(profile=found.profile, recorder=found.recorder, officer=found.officer)
     return Taken(
         visit=visit, inventory=inventory, sequence=sequence, subject=subject, conflicts=found.conflicts

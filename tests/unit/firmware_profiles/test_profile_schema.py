@@ -13,7 +13,7 @@ import pytest
 import firmware_profiles
 from firmware_profiles.errors import ProfileConflict, ProfileMalformedError
 from firmware_profiles.globs import compile_globs
-from firmware_profiles.load import load_profile, load_registry
+from firmware_profiles.load import find_profile_faults, load_profile, load_registry
 from firmware_profiles.schema import Profile
 from firmware_profiles.shape import PROFILE_SCHEMA
 
@@ -53,6 +53,18 @@ Change = Callable[[dict[str, Any]], object]
 
 UNIT = {"model": "DSJ-X1", "firmware": "1.2", "date": "2026-11-20", "by": "hall-1"}
 SIDECAR = {"extensions": ["gps"], "of": ["video"], "named": "stem"}
+
+BROKEN = [
+    b"\xff",
+    b"= 5",
+    b"schema = 1",
+    b"# " + b"x" * 300_000,
+    b"schema = 0x" + b"f" * 50_000,  # Python refuses to write such a number out
+    b"schema = " + b"9" * 50_000,
+    b"a = " + b"[" * 50_000,
+    b'"' + b"k" * 200_000 + b'" = 1',
+    b"use = [" + b"'computers', " * 15_000 + b"]",
+]
 
 MISTAKES: list[tuple[str, Change]] = [
     ("colour", lambda t: t.update(colour="red")),
@@ -232,11 +244,13 @@ def test_a_station_adds_its_own_profiles(tmp_path: Path) -> None:
     assert "own" in {profile.id for profile in load_registry([tmp_path]).profiles}
 
 
-@pytest.mark.parametrize("data", [b"\xff", b"= 5", b"schema = 1", b"# " + b"x" * 300_000])
+@pytest.mark.parametrize("data", BROKEN)
 def test_a_broken_file_is_named(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "profile.toml").write_bytes(data)
-    with pytest.raises(ProfileMalformedError, match=f"{tmp_path.name}/profile.toml"):
+    with pytest.raises(ProfileMalformedError, match=f"{tmp_path.name}/profile.toml") as caught:
         load_profile(tmp_path)
+    assert len(str(caught.value)) < 2000
+    assert len(find_profile_faults(tmp_path)) >= 1
 
 
 def test_a_profile_is_named_as_its_folder(tmp_path: Path) -> None:

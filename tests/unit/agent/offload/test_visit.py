@@ -19,6 +19,7 @@ from agent.spool.errors import SpoolError
 from agent.spool.files import Publication
 from agent.spool.journal import Journal
 from agent.spool.records import Purpose
+from protocol.claims import Claim
 from protocol.digest import Digest
 from protocol.listing import RowState, parse_listing
 from tests.support.lossy_spool import LossySpool
@@ -98,6 +99,18 @@ async def test_the_signed_inventory_says_what_its_listing_says(journal: Journal,
     assert inventory.profile.startswith("dcf@")
     for manifest in manifests(journal):
         assert rows[manifest.row].raw_path == manifest.path_bytes
+
+
+async def test_sources_that_disagree_are_logged_without_anybodys_number(
+    journal: Journal, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = [b"ZFY0001_000123_20260131081530.mp4", b"ZFY0001_000124_20260131091530.mp4"]
+    await run_visit(MemoryVolume(dict.fromkeys(names, b"x")), make_tools(journal))
+    (inventory,) = inventories(journal)
+    assert (inventory.recorder, inventory.officer) == (Claim("ZFY0001", "name"), None)
+    (line,) = [record for record in caplog.records if record.message == "sources disagree"]
+    assert vars(line)["about"] == "officer"
+    assert "000123" not in str(vars(line))
 
 
 async def test_newest_files_are_read_first(journal: Journal) -> None:
