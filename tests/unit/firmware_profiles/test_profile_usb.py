@@ -29,7 +29,10 @@ Change = Callable[[dict[str, Any]], object]
 
 
 def table_of(family: str) -> dict[str, Any]:
-    return tomllib.loads((HOME / family / "profile.toml").read_text("utf-8"))
+    """Without what it takes over from the parts all families share."""
+    table = tomllib.loads((HOME / family / "profile.toml").read_text("utf-8"))
+    table.pop("use", None)
+    return table
 
 
 def bulk(**more: Any) -> dict[str, Any]:
