@@ -175,7 +175,9 @@ def _verdict_text(verdict: Verdict, trial: Trial) -> str:
 
 
 def _answer_text(answer: Answer) -> str:
-    said = ", ".join(f"{plain(claim.value)} ({_SOURCES_ZH[claim.source]} {claim.source})" for claim in answer.said)
+    said = ", ".join(
+        f"{plain(claim.value)} ({_SOURCES_ZH[claim.source]} {claim.source})" for claim in answer.said
+    )
     if answer.outcome is Outcome.KNOWN:
         return said
     if answer.outcome is Outcome.ABSENT:
