@@ -19,9 +19,18 @@ import pytest
 from agent.usb.bus import SystemUsbBus
 from agent.usb.conversation import End, Ended, StationTime, Talked
 from agent.usb.errors import DeviceGoneError, DeviceSilentError
-from agent.usb.ports import UsbBus
+from agent.usb.ports import DeviceSeen, UsbBus
 from firmware_profiles.device import UsbProfile
-from tests.support.usb_recorders import BULK, Ambarella, Disk, Face, HidUnlock, Recorder, VendorScsi
+from tests.support.usb_recorders import (
+    BULK,
+    STORAGE_CLASS,
+    Ambarella,
+    Disk,
+    Face,
+    HidUnlock,
+    Recorder,
+    VendorScsi,
+)
 from tests.support.usb_talk import families, talk_with
 from tests.support.usb_worlds import MockWorld, device_at, make_world
 
@@ -42,13 +51,13 @@ def world() -> Iterator[MockWorld]:
     world.clear()
 
 
-async def storage_at(bus: UsbBus, hints: AsyncIterator[str], port_path: str) -> None:
-    """Returns when the recorder has come back as mass storage at the same port."""
+async def comes_back(bus: UsbBus, hints: AsyncIterator[str], before: DeviceSeen) -> DeviceSeen:
+    """What is at the same port when it is of another generation."""
     async with asyncio.timeout(20):
         while True:
-            here = [device for device in bus.devices() if device.port_path == port_path]
-            if here and here[0].interfaces[0].class_code == 8:
-                return
+            here = [device for device in bus.devices() if device.port_path == before.port_path]
+            if here and here[0].generation != before.generation:
+                return here[0]
             await anext(hints)
 
 
@@ -69,10 +78,12 @@ async def test_a_recorder_is_asked_and_comes_back_as_a_disk_at_its_port(
 ) -> None:
     async with world.bus.hints() as hints:
         world.plug(recorder, PORT)
+        before = device_at(world.bus, PORT)
         outcome = await asyncio.to_thread(talk, world, families()[family], password)
         assert isinstance(outcome, Talked), outcome
         assert outcome.facts.recorder is not None
-        await storage_at(world.bus, hints, PORT)
+        disk = await comes_back(world.bus, hints, before)
+        assert disk.interfaces[0].class_code == STORAGE_CLASS
 
 
 def test_a_wrong_password_leaves_the_recorder_with_the_kernel(world: MockWorld) -> None:
