@@ -59,8 +59,9 @@ def bus_address(context: pyudev.Context, port_path: str) -> tuple[int, int] | No
 
 def see_volumes(context: pyudev.Context, port_path: str) -> tuple[VolumeSeen, ...]:
     """Volumes that udev has finished with; a medium with a partition table counts by its partitions."""
-    blocks = [block for block in _below(context, "block", port_path) if block.is_initialized]
-    divided = {block.parent.sys_path for block in blocks if block.device_type == "partition" and block.parent}
+    blocks = [block for block in _below(context, "block", port_path) if _is_settled(block)]
+    partitions = (block for block in blocks if block.device_type == "partition")
+    divided = {block.parent.sys_path for block in partitions if block.parent is not None}
     seen = (_volume(block, port_path) for block in blocks if _may_carry(block, divided))
     volumes = [volume for volume in seen if volume is not None]
     return tuple(sorted(volumes, key=lambda volume: (volume.lun, volume.partition, volume.device_node)))
@@ -84,6 +85,11 @@ def label_of(encoded: str | None) -> str | None:
     return raw.decode("utf-8", "replace").strip() or None
 
 
+def _is_settled(device: pyudev.Device) -> bool:
+    """Whether udevd has applied its rules: until then neither the node's permissions nor the file system are known."""
+    return device.is_initialized or device.properties.get("ID_BUS") is not None
+
+
 def _at(context: pyudev.Context, port_path: str) -> pyudev.Device | None:
     try:
         return pyudev.Devices.from_name(context, "usb", port_path)
@@ -97,7 +103,7 @@ def _device(device: pyudev.Device) -> DeviceSeen | None:
     }
     bus, address = _number(device, "busnum"), _number(device, "devnum")
     vendor, product = numbers["idVendor"], numbers["idProduct"]
-    if not device.is_initialized or vendor is None or product is None or bus is None or address is None:
+    if not _is_settled(device) or vendor is None or product is None or bus is None or address is None:
         return None
     return DeviceSeen(
         port_path=device.sys_name,
@@ -120,17 +126,17 @@ def _volume(block: pyudev.Device, port_path: str) -> VolumeSeen | None:
     node, sectors = block.device_node, _number(block, "size")
     if not node or not sectors:
         return None
-    sequence = block.get("DISKSEQ") or _text(block, "diskseq") or f"node{_node_number(block)}"
+    sequence = block.properties.get("DISKSEQ") or _text(block, "diskseq") or f"node{_node_number(block)}"
     return VolumeSeen(
         port_path=port_path,
-        generation=f"{boot_id()}:{sequence}:{block.get('MAJOR')}:{block.get('MINOR')}",
+        generation=f"{boot_id()}:{sequence}:{block.properties.get('MAJOR')}:{block.properties.get('MINOR')}",
         device_node=node,
         lun=_lun(block),
         partition=_number(block, "partition") or 0,
         size_bytes=sectors * _SECTOR_BYTES,
         write_protected=_number(block, "ro") == 1,
-        fs_type=block.get("ID_FS_TYPE"),
-        label=label_of(block.get("ID_FS_LABEL_ENC")),
+        fs_type=block.properties.get("ID_FS_TYPE"),
+        label=label_of(block.properties.get("ID_FS_LABEL_ENC")),
     )
 
 
@@ -138,9 +144,9 @@ def _may_carry(block: pyudev.Device, divided: set[str]) -> bool:
     """A partition that holds no other ones, or a medium without a table. One with a table whose partitions are not
     there yet is still being looked at."""
     if block.device_type == "partition":
-        return block.get("ID_PART_ENTRY_TYPE") not in _EXTENDED_PARTITIONS
+        return block.properties.get("ID_PART_ENTRY_TYPE") not in _EXTENDED_PARTITIONS
     return block.sys_path not in divided and (
-        block.get("ID_FS_TYPE") is not None or block.get("ID_PART_TABLE_TYPE") is None
+        block.properties.get("ID_FS_TYPE") is not None or block.properties.get("ID_PART_TABLE_TYPE") is None
     )
 
 

@@ -189,4 +189,5 @@ class MemoryChannel:
         try:
             return act(plugged.recorder)
         except Stall as error:
+            self._bus.find(self._device)  # pulled in the middle is more than refused
             raise TransferRefusedError("the device refused the transfer") from error
