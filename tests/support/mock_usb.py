@@ -90,6 +90,7 @@ class MockUsb:
         self._devices: dict[str, _Usbfs] = {}
         self._blocks: dict[str, list[str]] = {}
         self._disks: dict[str, str] = {}
+        self._leaving: list[threading.Thread] = []
         self._addresses = 1
         self._sequence = 0
         self.add_text(
@@ -115,6 +116,9 @@ class MockUsb:
         self._vanish(device.path)
 
     def unplug_all(self) -> None:
+        """Also what is just coming back as something else."""
+        while self._leaving:
+            self._leaving.pop().join()
         for port_path in list(self._devices):
             self.unplug(port_path)
 
@@ -181,7 +185,8 @@ class MockUsb:
             if then is not None:
                 self.plug(then, port_path)
 
-        threading.Thread(target=go, name="leaving").start()
+        self._leaving.append(threading.Thread(target=go, name="leaving"))
+        self._leaving[-1].start()
 
 
 class _Usbfs:
