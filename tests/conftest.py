@@ -16,7 +16,7 @@ settings.load_profile("zhilu")
 # in the background shells ignore it, for all children too
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-_LONGEST_FIRST: Final = ("tests/campaign/", "tests/e2e/", "tests/fault/")
+_LONGEST_FIRST: Final = ("tests/campaign/", "tests/e2e/", "tests/guest/", "tests/fault/")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

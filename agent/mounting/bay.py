@@ -104,13 +104,13 @@ class BayMounts:
                 raise VolumeDirtyError(f"the volume was not left in order: {examined.disorder}")
             if held is not None:
                 self._unmount(held, volume)
-            self._check_free(volume)
             try:
+                self._check_free(volume)
                 if not volume.unprotect():
                     raise VolumeReadOnlyError("the medium is write-protected")
                 return self._mount(volume, examined, writable=True)
             except BaseException:
-                with suppress(OSError, MountFailedError):
+                with suppress(OSError, AgentError):  # what went wrong first is what is told
                     self._protect_and_mount(volume)
                 raise
 

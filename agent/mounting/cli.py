@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import re
 import signal
 import sys
 import threading
@@ -23,6 +24,7 @@ from agent.mounting.settings import (
     load_settings,
 )
 from agent.mounting.setup import installation
+from agent.mounting.sysfs import PORT_PATH
 
 _log: Final = logging.getLogger(__name__)
 
@@ -69,6 +71,18 @@ def _owners(settings: MounterSettings) -> tuple[MounterSettings, int | None]:
         return replace(settings, file_systems=settings.file_systems - {FileSystem.EXT4}), None
 
 
+def _port_path(text: str) -> str:
+    if not PORT_PATH.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no port path such as 1-2.4")
+    return text
+
+
+def _user(text: str) -> str:
+    if not re.fullmatch(r"[a-z_][a-z0-9_-]{0,31}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no name of a user")
+    return text
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="zhilu-mounter",
@@ -78,11 +92,14 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="serve the agent until stopped / 运行")
     run.add_argument("--settings", type=Path, default=SETTINGS_PATH, help="settings / 设置文件")
     setup = commands.add_parser("setup", help="print what to install; changes nothing / 打印安装内容")
-    setup.add_argument("--user", default="zhilu-agent", help="user the agent runs as / 采集站用户")
+    setup.add_argument(
+        "--user", default="zhilu-agent", type=_user, help="user the agent runs as / 采集站用户"
+    )
     setup.add_argument(
         "--bay",
         action="append",
         default=[],
+        type=_port_path,
         metavar="PORT",
         help="port path of a bay such as 1-2.4; repeatable / 采集口的 USB 端口",
     )

@@ -22,7 +22,7 @@ from agent.volumes.errors import VolumeDirtyError
 from tests.support.guest import inside_mounting as inside
 from tests.support.guest.boot import Guest
 from tests.support.guest.card_images import CARD_BYTES, format_card, partitioned
-from tests.support.guest.recorder import Card, Recorder
+from tests.support.guest.recorder import Card, Keyboard, Recorder
 from tests.support.mounter_contract import BAY, NO_BAY, OTHER_BAY, CardKind, MounterContract
 
 ROOT_ID: Final = 0
@@ -300,6 +300,15 @@ def test_udev_keeps_automounters_off_and_devices_closed(lab: GuestLab) -> None:
     assert (noted["UDISKS_IGNORE"], noted["ZHILU_BAY"]) == ("1", BAY)
     assert lab.guest.call(inside.node_of, volume.device_node) == {"mode": "0o600", "uid": 0, "gid": 0}
     assert lab.guest.call(inside.usb_node_of, BAY) == {"mode": "0o660", "uid": 0, "gid": inside.AGENT_ID}
+
+
+def test_a_keyboard_at_a_bay_is_not_let_in(lab: GuestLab) -> None:
+    keyboard = Keyboard()
+    keyboard.plug(lab.guest, int(BAY.removeprefix("1-")))
+    try:
+        assert not lab.guest.call(inside.is_authorised, BAY)
+    finally:
+        keyboard.pull()
 
 
 def _shown(volume: VolumeSeen) -> dict[str, Any]:

@@ -13,7 +13,15 @@ import pytest
 
 import agent.visits as visits_module
 from agent.core.bay import BayState, BayStatus
-from agent.ports import ScannedEntry, VolumeAppeared, VolumeVanished
+from agent.ports import (
+    BayBusy,
+    BayTroubled,
+    DeviceFacts,
+    DockStage,
+    ScannedEntry,
+    VolumeAppeared,
+    VolumeVanished,
+)
 from agent.spool.directory import DirectorySpool
 from agent.spool.errors import SpoolError
 from agent.spool.files import Publication
@@ -21,7 +29,9 @@ from agent.spool.journal import Journal
 from agent.spool.records import Purpose
 from agent.visits import Visits
 from agent.volumes.folder import FolderDock
+from protocol.claims import Claim
 from protocol.digest import Digest
+from protocol.statements import RecorderClock
 from tests.support.memory_volume import MemoryVolume
 from tests.support.visit_lab import ScriptedDock, inventories, make_tools, manifests
 
@@ -172,6 +182,42 @@ async def test_a_recorder_pulled_out_says_so_and_is_finished_when_it_is_back(jou
         dock.queue.put_nowait(VolumeAppeared("bay-1", MemoryVolume(files)))
         await shown(visits, all_in(BayState.DELIVERING, 1))
     assert [manifest.digest for manifest in manifests(journal)] == [Digest.of(*files.values())]
+
+
+async def test_what_happens_before_a_recorder_can_be_read_is_shown_and_what_it_said_is_signed(
+    journal: Journal,
+) -> None:
+    dock = ScriptedDock()
+    visits = Visits([dock], make_tools(journal))
+    clock = RecorderClock(offset_ms=-1500, uncertainty_ms=520, method="asked")
+    facts = DeviceFacts(family="ambarella", recorder="ZFY0007", battery_percent=81, clock=clock)
+    async with running(visits):
+        for stage in (DockStage.IDENTIFYING, DockStage.SWITCHING, DockStage.MOUNTING):
+            dock.queue.put_nowait(BayBusy("bay-1", stage))
+            await shown(visits, all_in(BayState(stage.value), 1))
+        volume = MemoryVolume({b"DCIM/100MEDIA/IMAG0001.JPG": b"photo"})
+        dock.queue.put_nowait(VolumeAppeared("bay-1", volume, facts))
+        await shown(visits, all_in(BayState.DELIVERING, 1))
+    (inventory,) = inventories(journal)
+    assert (inventory.battery_percent, inventory.clock) == (81, clock)
+    assert inventory.profile.startswith("ambarella@")
+    assert inventory.recorder == Claim("ZFY0007", "device")
+
+
+async def test_a_recorder_that_cannot_be_read_says_why_and_what_to_do_until_it_leaves(journal: Journal) -> None:
+    dock = ScriptedDock()
+    visits = Visits([dock], make_tools(journal))
+    async with running(visits):
+        dock.queue.put_nowait(BayBusy("bay-1", DockStage.IDENTIFYING))
+        dock.queue.put_nowait(BayTroubled("bay-1", "wrong-password", "example_hid_unlock: switch unlock"))
+        tiles = await shown(visits, all_in(BayState.WRONG_PASSWORD, 1))
+        assert tiles["bay-1"].needs_person
+        assert tiles["bay-1"].advice is not None
+        assert "密码" in tiles["bay-1"].advice.zh
+        dock.queue.put_nowait(VolumeVanished("bay-1"))
+        await shown(visits, all_in(BayState.EMPTY, 1))
+        dock.queue.put_nowait(BayTroubled("bay-1", "device-unknown", "device 1234:0001"))
+        await shown(visits, all_in(BayState.REFUSED, 1))
 
 
 async def test_receipts_show_as_done(journal: Journal) -> None:

@@ -264,6 +264,14 @@ def usb_node_of(port_path: str) -> dict[str, Any]:
     return node_of("bus/usb/{:03}/{:03}".format(*numbers))
 
 
+def is_authorised(port_path: str) -> bool:
+    """Whether the kernel lets anything use the first interface at a port, once udev has seen it."""
+    interface = Path("/sys/bus/usb/devices") / f"{port_path}:1.0"
+    _wait_for(lambda: (interface / "authorized").exists(), f"nothing at {port_path}")
+    subprocess.run(["udevadm", "settle"], check=True, timeout=300)
+    return (interface / "authorized").read_text("ascii").strip() == "1"
+
+
 def hold_open(path: str) -> None:
     _open.append(os.open(path, os.O_RDONLY))
 

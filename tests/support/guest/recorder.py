@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from usbip import USBDevice
-from usbip.classes.device import msc
+from usbip.classes.device import hid, msc
 from usbip.core import SPEED_HIGH
 
 from tests.support.guest.boot import Guest
@@ -92,4 +92,14 @@ class Recorder:
         )
         device.set_speed(SPEED_HIGH)
         device.add(StorageFace(list(self.cards), vendor="EXAMPLE", product="RECORDER"))
+        return device
+
+
+class Keyboard(Recorder):
+    """No recorder at all: what a person with other intentions plugs into a bay."""
+
+    def _device(self) -> Any:
+        device = USBDevice(0x1209, 0x0003, manufacturer="Example", product="Keyboard", serial="0001")
+        device.set_speed(SPEED_HIGH)
+        device.add(hid.HID(hid.keyboard_report_descriptor(), subclass=1, protocol=1))
         return device

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.mounting.cli import main
 from agent.mounting.filesystems import FileSystem
 from agent.mounting.options import mount_options
 from agent.mounting.places import parse_mounts
@@ -118,6 +119,30 @@ def test_setup_prints_every_file_and_leaves_nothing_to_fill_in() -> None:
     assert 'KERNELS=="1-2.4", ENV{ZHILU_BAY}="1-2.4"' in text
     assert "ExecStart=/opt/zhilu/bin/zhilu-mounter run" in text
     assert "@" not in text.replace("@mount", "")
+
+
+def test_setup_is_a_dry_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["setup", "--user", "station", "--bay", "1-2.4"]) == 0
+    assert 'agent_user = "station"' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "wrong", [["--bay", "sda"], ["--bay", '1-2"'], ["--user", "a b"], ["--user", "x';y"]]
+)
+def test_setup_prints_nothing_it_was_not_meant_to(
+    wrong: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["setup", *wrong])
+    assert ended.value.code == 2
+    assert capsys.readouterr().out == ""
+
+
+def test_without_settings_it_says_so_and_does_not_start(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", "--settings", str(tmp_path / "mounter.toml")]) == 1
+    assert "mounter.toml cannot be used" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("file_system", FileSystem)
