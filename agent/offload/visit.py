@@ -171,7 +171,7 @@ class Visit:
 
     def _recognised(self, found: Found) -> None:
         self._tile.recognise(found.recorder, found.officer, profile_name(found.profile))
-        if self._tile.state is BayState.IDENTIFYING:
+        if self._tile.state in (BayState.IDENTIFYING, BayState.MOUNTING):
             self._tile.step(BayEvent.IDENTIFIED)
 
     async def _sign_off_missing(self, taken: Taken) -> None:

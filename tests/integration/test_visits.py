@@ -204,7 +204,9 @@ async def test_what_happens_before_a_recorder_can_be_read_is_shown_and_what_it_s
     assert inventory.recorder == Claim("ZFY0007", "device")
 
 
-async def test_a_recorder_that_cannot_be_read_says_why_and_what_to_do_until_it_leaves(journal: Journal) -> None:
+async def test_a_recorder_that_cannot_be_read_says_why_and_what_to_do_until_it_leaves(
+    journal: Journal,
+) -> None:
     dock = ScriptedDock()
     visits = Visits([dock], make_tools(journal))
     async with running(visits):
