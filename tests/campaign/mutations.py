@@ -76,7 +76,8 @@ MUTATIONS: Final[Mapping[str, Mutation]] = {
         disabled="the common sync does nothing",
         where="agent/spool/common_sync.py",
         patches=[(CommonSync, "sync", mutants.nothing)],
-        targets=Targets((Kind.POWER_CUT,), machine=_STATION),
+        targets=Targets((Kind.POWER_CUT,), machine=_STATION, path="journal"),
+        seed=9,
     ),
     "spool-re-read": Mutation(
         protection="spool blobs are re-read and compared",
