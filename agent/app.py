@@ -109,7 +109,7 @@ class Station:
             folder=self._config.rendering_dir,
             zone=self._config.zone,
             reserve_bytes=self._config.reserve_bytes,
-            busy=lambda: self._uplink.is_sending,
+            busy=lambda: self._uplink.is_sending or self._visits.is_reading,
         )
 
     def _docks(self) -> Iterator[Dock]:

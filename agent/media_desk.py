@@ -78,7 +78,8 @@ class MediaDesk:
         pause_s: float = 30.0,
         busy: Callable[[], bool] = lambda: False,
     ) -> None:
-        """``busy``: whether bytes are on their way to the collector, which rendering must not delay."""
+        """``busy``: whether bytes are on their way from a recorder or to the collector, which rendering must not
+        delay."""
         self._journal = journal
         self._open_renderer = open_renderer
         self._testimony = testimony

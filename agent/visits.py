@@ -49,6 +49,8 @@ _WAITING: Final = frozenset(
 )
 """Bays at which an answer of the collector can change something."""
 
+_READING: Final = frozenset({BayState.IDENTIFYING, BayState.INVENTORY, BayState.OFFLOADING})
+
 
 class Visits:
     """Owns all bays of a station."""
@@ -95,6 +97,11 @@ class Visits:
             for bay in list(self._bays.values()):
                 bay.look_for_receipts()
             await asyncio.sleep(_LOOK_PAUSE_S)
+
+    @property
+    def is_reading(self) -> bool:
+        """Whether a recorder is being listed or read now."""
+        return any(bay.is_reading for bay in self._bays.values())
 
     async def statuses(self) -> tuple[BayStatus, ...]:
         """One tile for each bay that has had a recorder, in order of dock and bay."""
@@ -204,6 +211,10 @@ class _Bay:
             finally:
                 self._visit = None
             await asyncio.sleep(_RETRY_S)
+
+    @property
+    def is_reading(self) -> bool:
+        return self._tile.state in _READING
 
     async def status(self) -> BayStatus:
         return await asyncio.to_thread(self._tile.status, self._tools.journal)

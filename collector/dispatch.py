@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from typing import Final
 
@@ -37,8 +37,8 @@ _AT_ONCE: Final = 256
 _RETRY_S: Final = 1.0
 
 _WAITING_RECEIPTS: Final = 32
-"""Receipts to be pushed. When more are made at once, stations ask for the others, many together: a message each costs
-more than all other work for a small file."""
+"""Receipts to be pushed. A station that has more coming asks for all of them, many together: a message each costs more
+than all other work for a small file."""
 
 
 class Dispatcher:
@@ -60,12 +60,14 @@ class Dispatcher:
             group.create_task(self._push_receipts(), name="announcer")
             group.create_task(self._listen(), name="dispatch")
 
-    def announce(self, promise: Promise) -> None:
-        """Push a fresh receipt when its turn comes. Best effort: a station that misses it asks for it."""
-        try:
-            self._promises.put_nowait(promise)
-        except asyncio.QueueFull:
-            logger.debug("dispatch.receipt_not_pushed code=many-at-once statement=%s", promise.statement)
+    def announce(self, promises: Sequence[Promise]) -> None:
+        """Push fresh receipts when their turn comes. Best effort: a station that misses one asks for it."""
+        many = Counter(promise.station for promise in promises)
+        for promise in promises:
+            if many[promise.station] > _WAITING_RECEIPTS or self._promises.full():
+                logger.debug("dispatch.receipt_not_pushed code=many-at-once statement=%s", promise.statement)
+            else:
+                self._promises.put_nowait(promise)
 
     async def _push_receipts(self) -> None:
         while True:

@@ -182,12 +182,13 @@ class PosixFiles:
     def sync_all(self, folder: Path) -> None:
         # The kernel (5.8 and later) tells each descriptor once of a write that failed since it was opened: it is
         # therefore opened early and kept.
+        # One caller at a time: of two, only one would be told.
         with self._lock:
             opened = self._synced.get(folder)
             if opened is None:
                 opened = self._synced[folder] = _KeptOpen(folder, os.O_RDONLY | os.O_DIRECTORY)
-        if _C.syncfs(opened.descriptor) != 0:
-            raise OSError(ctypes.get_errno(), "syncfs failed")
+            if _C.syncfs(opened.descriptor) != 0:
+                raise OSError(ctypes.get_errno(), "syncfs failed")
 
     def read(self, path: Path, offset_bytes: int, size_bytes: int) -> bytes:
         with _Opened(path, os.O_RDONLY) as descriptor:
@@ -365,7 +366,12 @@ def _visit(descriptor: int, buffer: mmap.mmap, visit: Callable[[Block], object])
     total, end = 0, os.fstat(descriptor).st_size
     with memoryview(buffer) as view:
         # Asking beyond the end would be an unaligned offset, which O_DIRECT refuses.
-        while total < end and (size := os.preadv(descriptor, [view], total)):
+        while total < end:
+            # A direct read fills what lies beyond the end of the file with zeros, however much it is.
+            wanted = -(-(end - total) // _ALIGNMENT) * _ALIGNMENT
+            size = os.preadv(descriptor, [view[:wanted]], total)
+            if size == 0:
+                break
             with view[:size] as block:
                 visit(block)
             total += size

@@ -74,7 +74,7 @@ class Storer:
         objects: ObjectStore,
         catalogue: Catalogue,
         voice: Voice,
-        announce: Callable[[Promise], None],
+        announce: Callable[[Sequence[Promise]], None],
         retry_s: float = RETRY_S,
     ) -> None:
         self._staging = staging
@@ -290,12 +290,14 @@ class Storer:
 
     async def _say_stored(self, promises: Sequence[Promise], failed: set[Key]) -> None:
         outcomes = await self._voice.say_all([self._stored(promise) for promise in promises])
+        said = []
         for promise, outcome in zip(promises, outcomes, strict=True):
             if isinstance(outcome, ProtocolError):
                 _report(outcome, [(promise.agency, promise.digest)])
                 failed.add((promise.agency, promise.digest))
             else:
-                self._announce(promise)
+                said.append(promise)
+        self._announce(said)
 
     def _stored(self, promise: Promise) -> Stored:
         header = self._voice.header(promise.agency)

@@ -92,24 +92,27 @@ def _copy_row(
 
 def make_durable(batch: Batch, files: SpoolFiles) -> list[CopiedRow]:
     """Flush all, then re-read all, and close them. Those the disk did not keep become troubled."""
-    good = [copied for copied in batch.copied if _try(batch, files, copied, copied.partial.flush)]
-    buffer = block_buffer()
-    good = [copied for copied in good if _try(batch, files, copied, _re_reading(copied, buffer))]
-    for copied in good:
-        copied.partial.close()
-    return good
-
-
-def _re_reading(copied: CopiedRow, buffer: memoryview) -> Callable[[], None]:
-    return lambda: re_read(copied.partial, copied.copied, buffer)
-
-
-def _try(batch: Batch, files: SpoolFiles, copied: CopiedRow, action: Callable[[], object]) -> bool:
     try:
-        action()
+        files.flush_all([copied.partial for copied in batch.copied])
     except SpoolError as error:
-        copied.partial.close()
-        files.discard_partial(copied.name)
-        batch.troubled.append((copied.row, error))
+        for copied in batch.copied:
+            _drop(batch, files, copied, error)
+        return []
+    buffer = block_buffer()
+    return [copied for copied in batch.copied if _is_kept(batch, files, copied, buffer)]
+
+
+def _is_kept(batch: Batch, files: SpoolFiles, copied: CopiedRow, buffer: memoryview) -> bool:
+    try:
+        re_read(copied.partial, copied.copied, buffer)
+    except SpoolError as error:
+        _drop(batch, files, copied, error)
         return False
+    copied.partial.close()
     return True
+
+
+def _drop(batch: Batch, files: SpoolFiles, copied: CopiedRow, error: SpoolError) -> None:
+    copied.partial.close()
+    files.discard_partial(copied.name)
+    batch.troubled.append((copied.row, error))

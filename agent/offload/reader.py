@@ -147,7 +147,10 @@ def examine_partial(
 def hash_back(partial: PartialFile, running: Updated, offset: int, end: int, buffer: memoryview) -> int:
     """Feed the bytes from ``offset`` to ``end``, as the disk has them; where they ended."""
     while offset < end:
-        count = min(partial.read_back(offset, buffer), end - offset)
+        wanted = (
+            -(-(end - offset) // BLOCK_BYTES) * BLOCK_BYTES
+        )  # a direct read fills what lies beyond with zeros
+        count = min(partial.read_back(offset, buffer[:wanted]), end - offset)
         if count == 0:
             break
         running.update(buffer[:count])

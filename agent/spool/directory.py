@@ -14,13 +14,14 @@ import errno
 import fcntl
 import os
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from agent.spool.common_sync import FEW, CommonSync
 from agent.spool.errors import SpoolError, SpoolFullError
-from agent.spool.files import BLOCK_BYTES, Publication
+from agent.spool.files import BLOCK_BYTES, PartialFile, Publication
 from agent.spool.receipt_files import ReceiptFiles
 from agent.spool.records import Purpose, ReceiptPlace
 from protocol.digest import Digest
@@ -69,12 +70,14 @@ class _Homes:
         self._lock = threading.Lock()
         self._ready: set[Path] = set()
 
-    def ensure(self, folder: Path) -> None:
+    def ensure(self, folders: Collection[Path]) -> None:
         with self._lock:
-            if folder not in self._ready:
+            missing = [folder for folder in folders if folder not in self._ready]
+            for folder in missing:
                 folder.mkdir(mode=_FOLDER_MODE, exist_ok=True)
-                _sync_folder(folder.parent)
-                self._ready.add(folder)
+            for parent in {folder.parent for folder in missing}:
+                _sync_folder(parent)
+            self._ready.update(missing)
 
 
 class DirectoryPartial:
@@ -84,8 +87,12 @@ class DirectoryPartial:
         self._path = path
         self._descriptor = _open_direct(path, os.O_RDWR | os.O_CREAT, mode)
         try:
-            kept = min(os.fstat(self._descriptor).st_size, keep_bytes) // BLOCK_BYTES * BLOCK_BYTES
-            os.ftruncate(self._descriptor, kept)
+            found = os.fstat(self._descriptor)
+            if found.st_mode & 0o777 != mode:  # the umask must not decide
+                os.fchmod(self._descriptor, mode)
+            kept = min(found.st_size, keep_bytes) // BLOCK_BYTES * BLOCK_BYTES
+            if kept != found.st_size:
+                os.ftruncate(self._descriptor, kept)
         except OSError:
             os.close(self._descriptor)
             raise
@@ -125,7 +132,7 @@ class DirectoryPartial:
 
     def flush(self) -> int:
         with _as_spool_error("syncing the spool"):
-            os.fdatasync(self._descriptor)
+            os.fsync(self._descriptor)
         return self._size_bytes
 
     def read_back(self, offset: int, into: memoryview) -> int:
@@ -150,6 +157,18 @@ def _open_direct(path: Path, flags: int, mode: int) -> int:
     return os.open(path, flags | os.O_CLOEXEC, mode)
 
 
+def _seal(path: Path) -> None:
+    """Mode 0440, durably. A brief file has it from the first byte."""
+    if path.stat().st_mode & 0o777 == _READ_ONLY:
+        return
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fchmod(descriptor, _READ_ONLY)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def _leave_direct(descriptor: int) -> bool:
     """Go on through the page cache; False if it was in use already."""
     flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
@@ -170,6 +189,7 @@ class DirectorySpool:
         self._receipts = ReceiptFiles(root / "receipts", *earlier_receipts)
         with _as_spool_error(f"preparing the spool {root}"):
             _make_folders(root)
+            self._common = CommonSync(root)
 
     def _partial(self, name: str) -> Path:
         return self._root / "partial" / name
@@ -187,33 +207,33 @@ class DirectorySpool:
         with _as_spool_error("opening a partial file"):
             return DirectoryPartial(self._partial(name), 0, _READ_ONLY)
 
+    def flush_all(self, partials: Sequence[PartialFile]) -> None:
+        if len(partials) > FEW:
+            with _as_spool_error("syncing the spool"):
+                self._common.sync()
+        else:
+            for partial in partials:
+                partial.flush()
+
     def publish(self, publications: Sequence[Publication]) -> None:
+        targets = [self.path(publication.purpose, publication.digest) for publication in publications]
+        folders = {target.parent for target in targets}
         with _as_spool_error("publishing in the spool"):
-            self._seal(publications)
-            folders = {self._place(publication) for publication in publications}
-            for folder in sorted(folders):
-                _sync_folder(folder)
-
-    def _seal(self, publications: Iterable[Publication]) -> None:
-        for publication in publications:
-            descriptor = os.open(self._partial(publication.partial), os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                if os.fstat(descriptor).st_mode & 0o777 != _READ_ONLY:
-                    os.fchmod(descriptor, _READ_ONLY)
-                    os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-
-    def _place(self, publication: Publication) -> Path:
-        target = self.path(publication.purpose, publication.digest)
-        self._homes.ensure(target.parent)
-        self._partial(publication.partial).rename(target)
-        return target.parent
+            self._homes.ensure(folders)
+            for publication, target in zip(publications, targets, strict=True):
+                partial = self._partial(publication.partial)
+                _seal(partial)
+                partial.rename(target)
+            if len(folders) > FEW:
+                self._common.sync()
+            else:
+                for folder in sorted(folders):
+                    _sync_folder(folder)
 
     def adopt(self, file: Path, purpose: Purpose, digest: Digest) -> None:
         with _as_spool_error("adopting a file into the spool"):
             target = self.path(purpose, digest)
-            self._homes.ensure(target.parent)
+            self._homes.ensure([target.parent])
             file.rename(target)
             _sync_folder(target.parent)
 

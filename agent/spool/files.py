@@ -68,6 +68,9 @@ class SpoolFiles(Protocol):
         """Make an empty partial file of whose name a power cut may leave nothing, until it is published: for small
         files, which are read again as a whole, syncing each name would cost more than the bytes."""
 
+    def flush_all(self, partials: Sequence[PartialFile]) -> None:
+        """As ``flush`` of each, which may cost as little as one. Raises SpoolError; after that none of them is good."""
+
     def publish(self, publications: Sequence[Publication]) -> None:
         """Give flushed partial files their final names, durably. A blob already there is replaced by equal bytes."""
 

@@ -169,7 +169,11 @@ class OpenBundle:
         start = span.start
         while start < span.end:
             before = start % _BLOCK_BYTES
-            got = os.preadv(descriptor, [self._buffer[_BLOCK_BYTES:]], start - before)
+            wanted = (
+                -(-(before + span.end - start) // _BLOCK_BYTES) * _BLOCK_BYTES
+            )  # beyond, zeros would be made
+            view = self._buffer[_BLOCK_BYTES : _BLOCK_BYTES + wanted]
+            got = os.preadv(descriptor, [view], start - before)
             count = min(got - before, span.end - start)
             if count <= 0:
                 raise OSError(f"it ends at byte {start}, before its size")

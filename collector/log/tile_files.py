@@ -55,6 +55,8 @@ class TileFiles:
     def __init__(self, folder: Path, files: Files) -> None:
         self.folder = folder
         self._files = files
+        self._made: set[Path] = set()
+        """Folders known to be there, their names durable."""
 
     def prepare(self, vkey: str) -> None:
         """Make the folder and leave the log's public key beside the checkpoint. Idempotent. Raises LogKeyError."""
@@ -139,6 +141,7 @@ class TileFiles:
                 raise LogMissingError(f"the log has no {tile.path}") from error
 
     def _drop_folder(self, folder: Path) -> None:
+        self._made.discard(folder)
         for name in self._files.names(folder):
             self._files.remove(folder / name)
         with contextlib.suppress(FileNotFoundError):
@@ -154,7 +157,7 @@ class TileFiles:
     def _put(self, path: Path, data: bytes) -> None:
         scratch = self.folder / _SCRATCH / secrets.token_hex(16)
         with storage_errors(f"writing {path.name} of the log"):
-            self._files.make_folder(path.parent)
+            self._make_folder(path.parent)
             try:
                 self._write_scratch(scratch, data)
                 self._compare(scratch, data)
@@ -164,6 +167,11 @@ class TileFiles:
                     self._files.remove(scratch)
                 raise
             self._files.sync_folder(path.parent)
+
+    def _make_folder(self, folder: Path) -> None:
+        if folder not in self._made:
+            self._files.make_folder(folder)
+            self._made.add(folder)
 
     def _write_scratch(self, scratch: Path, data: bytes) -> None:
         appender = self._files.create(scratch)

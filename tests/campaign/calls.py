@@ -18,6 +18,7 @@ from types import SimpleNamespace
 from typing import Any, Final
 from unittest.mock import patch
 
+import agent.spool.common_sync
 import collector.files
 from tests.campaign.acts import Act, Verb
 from tests.campaign.commits import SimConnection
@@ -49,7 +50,8 @@ def installed(kernel: Kernel) -> Iterator[None]:
             put(os, name, getattr(calls, name))
         put(io, "open", calls.io_open)
         put(builtins, "open", calls.io_open)
-        put(collector.files, "_C", SimpleNamespace(syncfs=calls.syncfs))
+        for module in (collector.files, agent.spool.common_sync):
+            put(module, "_C", SimpleNamespace(syncfs=calls.syncfs))
         for module in (sqlite3, sqlite3.dbapi2):
             put(module, "connect", calls.connect)
         yield

@@ -143,8 +143,8 @@ class Kernel:
         self.left_over.discard(descriptor)
 
 
-_leftovers: list[set[int]] = [set(), set()]
-"""Since the last collection of garbage, and before it."""
+_leftovers: list[set[int]] = [set() for _ in range(5)]
+"""Since the last collection of garbage, and between those before it, newest first."""
 
 
 def put_aside(descriptors: set[int]) -> None:

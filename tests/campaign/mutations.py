@@ -22,6 +22,7 @@ from agent.offload.reader import _TrailingCheck
 from agent.offload.settler import Settler
 from agent.release.proofs import Proofs
 from agent.release.releaser import Releaser
+from agent.spool.common_sync import CommonSync
 from agent.spool.directory import DirectoryPartial
 from agent.uplink.statements import StatementLoop
 from collector.catalogue import Catalogue
@@ -69,6 +70,14 @@ MUTATIONS: Final[Mapping[str, Mutation]] = {
         where="agent/spool/directory.py",
         patches=[(agent.spool.directory, "_sync_folder", mutants.nothing)],
         targets=Targets((Kind.POWER_CUT,), machine=_STATION),
+    ),
+    "spool-group-sync": Mutation(
+        protection="groups of small files are synced in the spool",
+        disabled="the common sync does nothing",
+        where="agent/spool/common_sync.py",
+        patches=[(CommonSync, "sync", mutants.nothing)],
+        targets=Targets((Kind.POWER_CUT,), machine=_STATION, path="journal"),
+        seed=9,
     ),
     "spool-re-read": Mutation(
         protection="spool blobs are re-read and compared",

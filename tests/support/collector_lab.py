@@ -322,7 +322,7 @@ async def _start(world: World, max_wait_s: float) -> Lab:
             objects=objects,
             catalogue=catalogue,
             voice=voice,
-            announce=announced.append,
+            announce=announced.extend,
             retry_s=0.01,
         ),
         counter=counter,

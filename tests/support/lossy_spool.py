@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from agent.spool.errors import SpoolError, SpoolFullError
-from agent.spool.files import BLOCK_BYTES, Publication
+from agent.spool.files import BLOCK_BYTES, PartialFile, Publication
 from agent.spool.records import Purpose, ReceiptPlace
 from protocol.digest import Digest
 
@@ -129,6 +129,10 @@ class LossySpool:
         self.switch.pass_through()
         self._partials[name] = _File(keeps_name=False)
         return LossyPartial(self, name, self._partials[name])
+
+    def flush_all(self, partials: Sequence[PartialFile]) -> None:
+        for partial in partials:
+            partial.flush()
 
     def publish(self, publications: Sequence[Publication]) -> None:
         for publication in publications:
