@@ -29,7 +29,9 @@ Change = Callable[[dict[str, Any]], object]
 
 
 def table_of(family: str) -> dict[str, Any]:
-    return tomllib.loads((HOME / family / "profile.toml").read_text("utf-8"))
+    table = tomllib.loads((HOME / family / "profile.toml").read_text("utf-8"))
+    del table["use"]  # rows of other files
+    return table
 
 
 def bulk(**more: Any) -> dict[str, Any]:
