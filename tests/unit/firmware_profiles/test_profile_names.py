@@ -169,6 +169,41 @@ def test_a_start_written_into_a_name_is_read_back(moment: datetime) -> None:
     assert claims.started_at == TimeClaim(moment.replace(tzinfo=SHANGHAI).astimezone(UTC), "name")
 
 
+CODE = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+MOMENTS = st.datetimes(min_value=datetime(1992, 1, 1), max_value=datetime(2100, 1, 1))  # noqa: DTZ001
+
+
+def codes(shortest: int, longest: int) -> st.SearchStrategy[str]:
+    return st.text(CODE, min_size=shortest, max_size=longest).filter(lambda code: code.strip("0"))
+
+
+@given(st.data(), MOMENTS, st.integers(0, 9999), codes(6, 6), st.booleans(), st.booleans())
+def test_what_a_recorder_writes_into_a_name_is_read_back(
+    data: st.DataObject, moment: datetime, number: int, officer: str, marked: bool, encrypted: bool
+) -> None:
+    moment = moment.replace(microsecond=0)
+    stamp = f"{moment:%Y%m%d%H%M%S}"
+    lengths = {"name_n1": (7, 7), "name_n2": (7, 7), "name_n3": (20, 20), "name_n4": (6, 10)}
+    family = data.draw(st.sampled_from(sorted(lengths)))
+    recorder = data.draw(codes(*lengths[family]))
+    mark, cipher = "_IMP" if marked else "", "_enc" if encrypted else ""
+    name = {
+        "name_n1": f"{recorder}_{officer}_{stamp}.mp4",
+        "name_n2": f"{recorder}@{stamp}{number:04}",
+        "name_n3": f"37028300_{recorder}{stamp}0100{stamp}{number:04}.mp4",
+        "name_n4": f"DCAM_{recorder}_{officer}_{moment:%Y%m%d_%H%M%S}{mark}{cipher}.mp4",
+    }[family]
+    names_officer, numbered = family in ("name_n1", "name_n4"), family in ("name_n2", "name_n3")
+    assert claims_from_name(PROFILES[family], name, SHANGHAI) == NameClaims(
+        recorder=Claim(recorder, "name"),
+        officer=Claim(officer, "name") if names_officer else None,
+        started_at=TimeClaim(moment.replace(tzinfo=SHANGHAI).astimezone(UTC), "name"),
+        sequence=number if numbered else None,
+        marked=marked and family == "name_n4",
+        encrypted=encrypted and family == "name_n4",
+    )
+
+
 @pytest.mark.parametrize(
     ("profile", "name", "kind"),
     [

@@ -29,9 +29,8 @@ Change = Callable[[dict[str, Any]], object]
 
 
 def table_of(family: str) -> dict[str, Any]:
-    """Without what it takes over from the parts all families share."""
     table = tomllib.loads((HOME / family / "profile.toml").read_text("utf-8"))
-    table.pop("use", None)
+    del table["use"]  # rows of other files
     return table
 
 
