@@ -122,6 +122,7 @@ class Guest:
             )
         ]
         return [
+            *("setpriv", "--pdeathsig", "KILL", "--"),  # however this process ends, the guest ends with it
             *(_QEMU, "-accel", "tcg,thread=single", "-M", "q35", "-cpu", "max", "-smp", "1", "-m", "1024"),
             *("-display", "none", "-nodefaults", "-no-reboot"),
             *("-kernel", str(build / "vmlinux"), "-initrd", str(build / "initrd.cpio"), "-append", boot),
