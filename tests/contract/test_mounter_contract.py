@@ -20,6 +20,8 @@ _FILES: Final = {"DCIM/A.MP4": b"first", "DCIM/B.MP4": b"second"}
 class MemoryLab:
     """A ``MounterLab`` over folders."""
 
+    usual = "vfat"
+    other = "exfat"
     digests: ClassVar[Mapping[str, str]] = {
         name: hashlib.sha256(data).hexdigest() for name, data in _FILES.items()
     }
@@ -85,7 +87,7 @@ class TestTheTwin(MounterContract):
 
 
 def test_a_helper_that_does_not_run_is_an_error_that_passes(lab: MemoryLab) -> None:
-    (volume,) = lab.plug(BAY, CardKind())
+    (volume,) = lab.plug(BAY, CardKind(fs_type="vfat"))
     lab.mounter.away = True
     with pytest.raises(MounterAwayError) as refused:
         lab.mounter.mount_read_only(volume)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -145,3 +147,22 @@ def test_numbers_of_mounts_grow(tmp_path: Path) -> None:
     given = [numbers() for _ in range(1000)]
     assert given == sorted(set(given))
     assert MountIds()() > given[0]
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root has privileges to give up")
+def test_of_all_privileges_one_is_kept() -> None:
+    code = (
+        "from agent.mounting import privileges\n"
+        "privileges.join_group(1500)\n"
+        "privileges.keep_only_mounting()\n"
+        "print(open('/proc/self/status').read())"
+    )
+    text = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60
+    ).stdout
+    status = dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line)
+    sys_admin = f"{1 << 21:016x}"
+    assert (status["CapEff"], status["CapPrm"], status["CapInh"]) == (sys_admin, sys_admin, f"{0:016x}")
+    assert status["NoNewPrivs"] == "1"
+    assert status["Gid"].split() == ["1500"] * 4
+    assert status["Groups"].strip() == ""

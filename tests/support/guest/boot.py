@@ -2,7 +2,8 @@
 
 The guest's USB ports are sockets in ``Guest.folder``: who connects to ``port_socket(1)`` is plugged into port
 ``1-1`` of a real xHCI controller, who hangs up is pulled. Functions of ``tests.support.guest.inside_*`` run in the
-guest by ``call``. One guest needs one core and 1 GiB.
+guest by ``call``. One guest needs one core and 1 GiB. The checkout and its Python may lie anywhere but below /dev,
+/proc, /run and /sys, which are the guest's own.
 """
 
 from __future__ import annotations
@@ -122,6 +123,7 @@ class Guest:
             )
         ]
         return [
+            *("setpriv", "--pdeathsig", "KILL", "--"),  # however this process ends, the guest ends with it
             *(_QEMU, "-accel", "tcg,thread=single", "-M", "q35", "-cpu", "max", "-smp", "1", "-m", "1024"),
             *("-display", "none", "-nodefaults", "-no-reboot"),
             *("-kernel", str(build / "vmlinux"), "-initrd", str(build / "initrd.cpio"), "-append", boot),

@@ -33,6 +33,7 @@ _SOCKET: Final = Path("/run/zhilu/mounter.sock")
 _SETTINGS: Final = Path("/etc/zhilu/mounter.toml")
 _RULES: Final = Path("/etc/udev/rules.d/70-zhilu-bays.rules")
 _WAIT_S: Final = 300.0
+_POLL_S: Final = 0.1  # each look costs an emulated processor about ten milliseconds
 _T = TypeVar("_T")
 
 _CARD: Final = Path("/run/card")
@@ -396,5 +397,5 @@ def _wait_for(question: Callable[[], _T | None], what: str) -> _T:
         answer = question()
         if answer:
             return answer
-        time.sleep(0.05)
+        time.sleep(_POLL_S)
     raise TimeoutError(what)
