@@ -8,11 +8,12 @@ erasures, and lose whatever was not yet flushed. Everything else behaves as the 
 from __future__ import annotations
 
 import errno
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from agent.ports import FileIdentity, Obstacle, ScannedEntry, VolumeIdentity
 from agent.volumes.errors import (
@@ -51,6 +52,10 @@ class MemoryFile:
         return FileIdentity(size_bytes=len(self.data), modified_ns=self.modified_ns, inode=self.inode)
 
 
+_NUMBERS: Final = itertools.count()
+"""Two volumes are never the same one, also when the first is long gone."""
+
+
 class MemoryVolume:
     """A ``RecorderVolume`` whose files are given as bytes."""
 
@@ -74,6 +79,7 @@ class MemoryVolume:
         self.on_release: Callable[[str], None] = lambda _: None
         """Called with "erase", "erased", "flush", "flushed" before and after each: may change the volume, or raise."""
         self._unflushed: dict[bytes, MemoryFile] = {}
+        self._number = next(_NUMBERS)
         self._mounts = 0
         self._bay = bay
         self._label = label
@@ -119,7 +125,7 @@ class MemoryVolume:
             dock="memory",
             bay=self._bay,
             label=self._label,
-            generation=f"memory:{id(self)}:{self._mounts}",
+            generation=f"memory:{self._number:09}:{self._mounts}",
             fs_type="memory",
             total_bytes=64 * 2**30,
             free_bytes=64 * 2**30 - sum(len(found.data) for found in self.files.values()),
