@@ -6,7 +6,7 @@ UV_VERSION=0.13.9
 
 # "command:package" pairs; a command that is there needs no package.
 DEMO_NEEDS=(ffmpeg:ffmpeg mosquitto:mosquitto bwrap:bubblewrap setpriv:util-linux)
-TEST_NEEDS=(mosquitto_pub:mosquitto-clients fusermount3:fuse3 signify-openbsd:signify-openbsd openssl:openssl go:golang-go node:nodejs npm:npm chromium:chromium)
+TEST_NEEDS=(mosquitto_pub:mosquitto-clients fusermount3:fuse3 signify-openbsd:signify-openbsd openssl:openssl go:golang-go node:nodejs npm:npm chromium:chromium umockdev-wrapper:umockdev)
 BENCH_NEEDS=(rsync:rsync nginx:nginx-core stunnel:stunnel4 rclone:rclone curl:curl openssl:openssl)
 
 say() { printf '%s\n' "$*" >&2; }
@@ -52,6 +52,10 @@ setup() {
   mapfile -t packages < <(missing_packages "${needs[@]}")
   if [ "$purpose" = test ] && [ ! -d /usr/share/gocode/src/golang.org/x/mod/sumdb ]; then
     packages+=(golang-golang-x-mod-dev)
+  fi
+  # libraries have no command to look for: umockdev's tests load this one by name
+  if [ "$purpose" = test ] && ! compgen -G '/usr/lib/*/libusb-1.0.so.0' >/dev/null; then
+    packages+=(libusb-1.0-0)
   fi
   python=$(usable_python) || packages+=(python3)
   "${python:-python3}" -c 'import ensurepip' 2>/dev/null || packages+=(python3-venv)

@@ -54,9 +54,10 @@ class SystemUsbBus:
         shown = next((found for found in device.interfaces if found.number == interface), None)
         if shown is not None and shown.class_code == _MASS_STORAGE_CLASS:
             node = self._await(device, lambda: scsi_node(self._context, device.port_path))
-            return ScsiChannel(node, is_there=lambda: self._is_there(device))
+            return self._still(device, ScsiChannel(node, is_there=lambda: self._is_there(device)))
         handle = self._await(device, lambda: self._find(device))
-        return LibusbChannel(handle, device, interface, is_there=lambda: self._is_there(device))
+        channel = LibusbChannel(handle, device, interface, is_there=lambda: self._is_there(device))
+        return self._still(device, channel)
 
     @property
     def _context(self) -> pyudev.Context:
@@ -68,6 +69,13 @@ class SystemUsbBus:
     def _is_there(self, device: DeviceSeen) -> bool:
         now = see_device(self._context, device.port_path)
         return now is not None and now.generation == device.generation
+
+    def _still(self, device: DeviceSeen, channel: UsbChannel) -> UsbChannel:
+        """What was opened by a number is that device only if the device was there before and after."""
+        if self._is_there(device):
+            return channel
+        channel.close()
+        raise DeviceGoneError(f"what was at port {device.port_path} is not there any more")
 
     def _find(self, device: DeviceSeen) -> usb.core.Device | None:
         place = bus_address(self._context, device.port_path)

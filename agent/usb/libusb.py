@@ -19,11 +19,14 @@ from agent.usb.errors import LibusbMissingError
 SYSTEM_LIBRARY: Final = "libusb-1.0.so.0"
 
 
+CANDIDATES: Final = (SYSTEM_LIBRARY, str(libusb_package.get_library_path() or SYSTEM_LIBRARY))
+
+
 @cache
-def load_backend() -> usb.backend.IBackend:
-    """pyusb's backend over the first library that loads. Raises LibusbMissingError."""
-    for library in (SYSTEM_LIBRARY, str(libusb_package.get_library_path() or "")):
-        if library and _loads(library):
+def load_backend(candidates: tuple[str, ...] = CANDIDATES) -> usb.backend.IBackend:
+    """pyusb's backend over the first library that loads; pyusb keeps one for the process. Raises LibusbMissingError."""
+    for library in candidates:
+        if _loads(library):
             backend = usb.backend.libusb1.get_backend(find_library=lambda _, found=library: found)
             if backend is not None:
                 return backend

@@ -88,7 +88,9 @@ class VolumeSeen:
 
 
 class UsbChannel(Protocol):
-    """A conversation with one device. One interface is claimed while it is open; closing twice is harmless.
+    """A conversation with one device. One interface is claimed while it is open; closing twice is harmless. A
+    mass-storage interface stays with the kernel's driver instead: it takes ``scsi`` alone, every other interface
+    everything but that, and what it does not take raises TransferRefusedError.
 
     Every method raises DeviceGoneError, DeviceSilentError after ``timeout_ms``, TransferRefusedError for a stall.
     """
