@@ -7,7 +7,7 @@ profile is read. Letter case does not matter; ``\\d``, ``\\w``, ``\\s`` are ASCI
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from typing import Final, Protocol, Self
 
 import re2
@@ -87,6 +87,31 @@ class Expression:
             return None
         parts = ((name, match[place]) for name, place in self._groups.items())
         return {name: part.decode("utf-8", "replace") for name, part in parts if part is not None}
+
+
+class AnyOf:
+    """Whether a text may be of one of several forms: one look for all of them, where looking at each took most of the
+    time of a large card. Never says no to what one of them fits."""
+
+    def __init__(self, expressions: Sequence[Expression]) -> None:
+        self._compiled = _alternatives([expression.source for expression in expressions])
+
+    def may_fit(self, text: str) -> bool:
+        return self._compiled is None or self._compiled.fullmatch(_bytes(text)) is not None
+
+
+def _alternatives(sources: Sequence[str]) -> _Compiled | None:
+    """None where they cannot be written as one: a quotation may be left open (``\\Q``), and together they may be too
+    large."""
+    if any("\\Q" in source for source in sources):
+        return None
+    options = _options()
+    options.never_capture = True  # names of groups repeat
+    try:
+        compiled: _Compiled = re2.compile("|".join(f"(?:{source})" for source in sources), options)
+    except re2.error:
+        return None
+    return compiled
 
 
 def _options() -> re2.Options:

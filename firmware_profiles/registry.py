@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from firmware_profiles.errors import NoProfileError, ProfileConflict
+from firmware_profiles.expressions import AnyOf
 from firmware_profiles.grammar import NameGrammar
 from firmware_profiles.names import MAX_NAME_CHARS
 from firmware_profiles.schema import MatchRule, Profile
@@ -75,8 +76,9 @@ class Registry:
         )
 
     def _matching(self, label: str | None, paths: Iterable[str]) -> list[Profile]:
+        names = _Names(grammar for profile in self.profiles for grammar in profile.match.file_names)
         open_criteria = {
-            profile.id: [criterion for _, criterion in _path_criteria(profile.match)]
+            profile.id: [criterion for _, criterion in _path_criteria(profile.match, names)]
             for profile in self.profiles
             if profile.match.has_criteria and _label_fits(profile.match, label)
         }
@@ -104,27 +106,42 @@ def _unmet(match: MatchRule, label: str | None, paths: Sequence[str]) -> Iterato
         yield "usb"
     if not _label_fits(match, label):
         yield "volume_labels"
-    for name, criterion in _path_criteria(match):
+    for name, criterion in _path_criteria(match, _Names(match.file_names)):
         if not any(map(criterion, paths)):
             yield name
 
 
-def _path_criteria(match: MatchRule) -> Iterator[tuple[str, _Criterion]]:
+class _Names:
+    """Asks once for a name whether any grammar fits, however many families ask."""
+
+    def __init__(self, grammars: Iterable[NameGrammar]) -> None:
+        self._any = AnyOf([grammar.regex for grammar in grammars])
+        self._last = ("", False)
+
+    def may_fit(self, name: str) -> bool:
+        if len(name) > MAX_NAME_CHARS:
+            return False
+        if name != self._last[0]:
+            self._last = (name, self._any.may_fit(name))
+        return self._last[1]
+
+
+def _path_criteria(match: MatchRule, names: _Names) -> Iterator[tuple[str, _Criterion]]:
     if match.marker_files is not None:
         yield "marker_files", _path_criterion(match.marker_files)
     if match.paths is not None:
         yield "paths", _path_criterion(match.paths)
     if match.file_names:
-        yield "file_names", _name_criterion(match.file_names)
+        yield "file_names", _name_criterion(match.file_names, names)
 
 
 def _path_criterion(pattern: re.Pattern[str]) -> _Criterion:
     return lambda path: pattern.search(path) is not None
 
 
-def _name_criterion(grammars: tuple[NameGrammar, ...]) -> _Criterion:
+def _name_criterion(grammars: tuple[NameGrammar, ...], names: _Names) -> _Criterion:
     def fits(path: str) -> bool:
         name = path.rpartition("/")[2]
-        return len(name) <= MAX_NAME_CHARS and any(grammar.regex.fits(name) for grammar in grammars)
+        return names.may_fit(name) and any(grammar.regex.fits(name) for grammar in grammars)
 
     return fits

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from firmware_profiles.errors import ProfileMalformedError
-from firmware_profiles.expressions import Expression
+from firmware_profiles.expressions import AnyOf, Expression
 from firmware_profiles.globs import compile_globs
 
 GROUPS = frozenset({"recorder"})
@@ -88,6 +88,21 @@ def test_any_source_is_an_expression_or_refused(source: str, text: str) -> None:
     except ProfileMalformedError:
         return
     assert expression.fits(text) is (expression.read_whole(text) is not None)
+
+
+SOURCES = ["(?P<recorder>a+)b", "(?i)x(?P<recorder>.)", "(?s)(?P<recorder>..)|c"]
+
+
+@given(st.lists(st.sampled_from(SOURCES), min_size=1, max_size=3), st.text("abcxX|\n)", max_size=4))
+def test_one_look_for_several_forms_says_what_each_would(sources: list[str], text: str) -> None:
+    expressions = [compiled(source) for source in sources]
+    assert AnyOf(expressions).may_fit(text) is any(expression.fits(text) for expression in expressions)
+
+
+def test_forms_that_cannot_be_one_are_looked_at_each() -> None:
+    open_quotation = compiled(r"(?P<recorder>a)\Q|b")
+    assert AnyOf([open_quotation, compiled("(?P<recorder>c)")]).may_fit("anything")
+    assert AnyOf([compiled("(?P<recorder>[0-9]{100})[0-9a-z]{100}")] * 200).may_fit("anything")
 
 
 # --- path patterns: the same answers as a plain reading of the rules, in linear time --------------------------------
