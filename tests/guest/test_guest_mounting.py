@@ -181,7 +181,8 @@ def test_nothing_is_written_to_a_card_that_is_read(
     if dirty:
         with pytest.raises(VolumeDirtyError):
             lab.mounter.remount_for_release(volume)
-        read.pop("REC.TMP", None)  # in the journal or on the card: the recorder was pulled while it wrote
+        # the last ones are on the card, or not: the recorder was pulled while it wrote
+        read = {name: digest for name, digest in read.items() if not name.startswith("REC")}
     lab.mounter.unmount(BAY)
     assert lab.blocks_written(BAY) == 0
     assert read == lab.digests

@@ -157,10 +157,12 @@ def write_as_a_recorder(node: str, fs_type: str, files: dict[str, str]) -> None:
 
 
 def begin_to_record(node: str, fs_type: str) -> None:
-    """Mounted for writing, and something written: what a pull finds then is not in order."""
+    """Mounted for writing, and something written: what a pull finds then is not in order. An exfat is in order
+    whenever all is synced, so something is not."""
     _mount_as_a_recorder(node, fs_type)
-    (_CARD / "REC.TMP").write_bytes(bytes(70_000))
+    (_CARD / "REC1.TMP").write_bytes(bytes(70_000))
     os.sync()
+    (_CARD / "REC2.TMP").write_bytes(bytes(70_000))
 
 
 def leave_the_card() -> None:
