@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from firmware_profiles.identity import Answer, Outcome
@@ -32,8 +32,8 @@ def plain(text: str) -> str:
     )
 
 
-def profile_values(profile: Profile) -> dict[str, Any]:
-    """A profile for machines. ``on``: whether anything may be sent without the operator's word."""
+def profile_values(profile: Profile, turned_on: Collection[str]) -> dict[str, Any]:
+    """A profile for machines. ``on``: whether it may send, if it sends anything."""
     sends = profile.usb is not None and profile.usb.sends
     return {
         "id": profile.id,
@@ -43,7 +43,7 @@ def profile_values(profile: Profile) -> dict[str, Any]:
         "fallback": profile.match.fallback,
         "match": {name: list(patterns) for name, patterns in profile.match.written.items()},
         "sends": sends,
-        "on": not sends or _is_on(profile),
+        "on": not sends or _is_on(profile, turned_on),
         "release": {"allowed": profile.release.allowed, "why": profile.release.why},
         "verified_on": [
             {"model": unit.model, "firmware": unit.firmware, "date": unit.date.isoformat(), "by": unit.by}
@@ -52,17 +52,18 @@ def profile_values(profile: Profile) -> dict[str, Any]:
     }
 
 
-def _is_on(profile: Profile) -> bool:
+def _is_on(profile: Profile, turned_on: Collection[str]) -> bool:
     usb = profile.usb
-    return usb is not None and usb.may_send(profile.id, verified=bool(profile.verified_on), turned_on=())
+    verified = bool(profile.verified_on)
+    return usb is not None and usb.may_send(profile.id, verified=verified, turned_on=turned_on)
 
 
-def profile_text(profile: Profile) -> str:
+def profile_text(profile: Profile, turned_on: Collection[str]) -> str:
     """A few lines for people."""
     lines = [
         f"{profile.id} {profile.version}  {profile.title_zh} {profile.title_en}",
         f"  识别 match: {_match_text(profile)}",
-        f"  发送 sends: {_sends_text(profile)}",
+        f"  发送 sends: {_sends_text(profile, turned_on)}",
         f"  清除 release: {_release_text(profile)}",
         *(
             f"  实机验证 verified on: {unit.model}, {unit.firmware}, {unit.date}, {unit.by}"
@@ -86,10 +87,10 @@ def _match_text(profile: Profile) -> str:
     return f"{profile.match.rank}; {'; '.join(written)}"
 
 
-def _sends_text(profile: Profile) -> str:
+def _sends_text(profile: Profile, turned_on: Collection[str]) -> str:
     if profile.usb is None or not profile.usb.sends:
         return "不向设备发送任何内容 nothing"
-    if _is_on(profile):
+    if _is_on(profile, turned_on):
         return "会与设备对话，已启用 talks with the device, on"
     return "会与设备对话，启用前不发送 talks with the device, off until the operator turns it on"
 

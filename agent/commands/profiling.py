@@ -47,8 +47,9 @@ def profiles(options: argparse.Namespace) -> int:
 
 def _list(options: argparse.Namespace) -> int:
     known = load_registry(_own_folders(options)).profiles
-    values = {"profiles": [profile_values(profile) for profile in known]}
-    print_result(options, values, "\n\n".join(map(profile_text, known)))
+    turned_on = frozenset() if options.data is None else AgentConfig.load(options.data.resolve()).families_on
+    values = {"profiles": [profile_values(profile, turned_on) for profile in known]}
+    print_result(options, values, "\n\n".join(profile_text(profile, turned_on) for profile in known))
     return 0
 
 

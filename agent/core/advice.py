@@ -36,8 +36,8 @@ _ADVICE: Final[Mapping[str, Sentence]] = {
         "Bays are for recorders only: unplug this device, and report keyboards or network adapters found here",
     ),
     "family-off": Sentence(
-        "此型号的配置尚未启用：请管理员核实后在 agent.toml 的 [profiles] enabled 中启用",
-        "The profile of this family is off: once verified, the administrator turns it on in [profiles] enabled",
+        "此型号的配置尚未启用：请管理员核实后在 agent.toml 的 families_on 中启用",
+        "The profile of this family is off: once verified, the administrator turns it on in families_on of agent.toml",
     ),
     "not-this-family": Sentence(
         "设备的应答与其型号不符：请管理员核对型号和固件版本，未向设备发送任何其他指令",
