@@ -14,6 +14,8 @@ import pytest
 import protocol.limits
 from agent.config import AgentConfig
 from agent.core.bay import MAY_BE_TAKEN, BayState, sentence_of
+from agent.keys.secrets import FileSecrets
+from agent.usb.bays import load_bays
 from collector.config import CollectorConfig
 from protocol.statements import Statement
 from tests.support.specimens import SPECIMENS
@@ -125,13 +127,19 @@ def test_officers_find_every_sentence_of_the_screen_explained(state: BayState) -
 
 
 def test_the_settings_shown_to_administrators_are_accepted(tmp_path: Path) -> None:
-    agent_toml, collector_toml = fenced((ROOT / "docs" / "administrators.md").read_text("utf-8"), "toml")
-    (tmp_path / "agent.toml").write_text(agent_toml, "utf-8")
-    (tmp_path / "collector.toml").write_text(collector_toml, "utf-8")
+    shown = fenced((ROOT / "docs" / "administrators.md").read_text("utf-8"), "toml")
+    names = ("agent.toml", "collector.toml", "bays.toml", "secrets.toml")
+    for name, text in zip(names, shown, strict=True):
+        (tmp_path / name).write_text(text, "utf-8")
+        (tmp_path / name).chmod(0o600)
     assert AgentConfig.load(tmp_path) == AgentConfig(
         data_dir=tmp_path, dock_dir=tmp_path / "dock", holders={"ZFY0001": "housing-bureau"}
     )
     assert CollectorConfig.load(tmp_path).agencies == ("housing-bureau", "land-bureau")
+    assert set(load_bays(tmp_path / "bays.toml")) == {"A01", "A02"}
+    password = FileSecrets(tmp_path / "secrets.toml").password("example_hid_unlock")
+    assert password is not None
+    assert password.reveal() == b"000000"
 
 
 @pytest.mark.parametrize("statement", SPECIMENS.values(), ids=SPECIMENS)
