@@ -66,11 +66,10 @@ class TreeVolume:
 
     @property
     def generation(self) -> str:
-        """The medium; or boot, device and inode of the root: device numbers alone are reused at the next plug-in."""
-        if self.medium is not None:
-            return self.medium
+        """Boot and medium; or boot, device and inode of the root: device numbers alone are reused at the next plug-in,
+        and after the next boot numbers of media are."""
         device, inode = self.root_key
-        return f"{boot_id()}:{device}:{inode}"
+        return f"{boot_id()}:{self.medium or f'{device}:{inode}'}"
 
     def identify(self) -> VolumeIdentity:
         """See ``RecorderVolume``."""

@@ -23,6 +23,7 @@ from agent.ports import (
 from agent.usb.dock import UsbDock
 from agent.usb.ports import DeviceSeen
 from agent.volumes.errors import VolumeDirtyError, VolumeVanishedError
+from agent.volumes.mounts import boot_id
 from tests.support.memory_mounter import MemoryCard, MemoryMounter
 from tests.support.memory_usb import MemoryUsbBus
 from tests.support.usb_recorders import Disk, Recorder
@@ -110,6 +111,7 @@ async def test_a_recorder_is_announced_with_what_it_said_and_can_be_read(tmp_pat
         assert (event.bay, event.facts) == ("A01", FACTS)
         assert [entry.raw_path for entry in event.volume.scan()] == [b"DCIM/card.mp4"]
         assert event.volume.identify().label == "ZFY"
+        assert event.volume.identify().generation.startswith(f"{boot_id()}:")
         at.pull("1-2")
         assert await at.next() == VolumeVanished("A01")
 
