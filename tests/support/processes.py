@@ -158,12 +158,21 @@ def ask(
 class CollectorHost:
     """A collector's machine: ``init`` is done when it is made, ``start`` returns when it answers."""
 
-    def __init__(self, folder: Path, *, name: str = "e2e", agencies: Iterable[str] = (AGENCY,)) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        name: str = "e2e",
+        agencies: Iterable[str] = (AGENCY,),
+        known_as: Iterable[str] = (),
+    ) -> None:
+        """``known_as`` are addresses under which stations elsewhere reach this machine's loopback."""
         self.folder = folder
         served = [argument for agency in agencies for argument in ("--agency", agency)]
+        names = [argument for host in (*known_as, "127.0.0.1") for argument in ("--hostname", host)]
         call(
             "zhilu-collector", "init", "--data", str(folder), "--name", name, *served,
-            "--host", "127.0.0.1", "--hostname", "127.0.0.1",
+            "--host", "127.0.0.1", *names,
             "--http-port", str(free_port()), "--mqtt-port", str(free_port()),
         )  # fmt: skip
         self.config = CollectorConfig.load(folder)
@@ -182,7 +191,9 @@ class CollectorHost:
 
     def get(self, path: str, token: str | None = None, **headers: str) -> Reply:
         bearer = {} if token is None else {"Authorization": f"Bearer {token}"}
-        return ask(self.config.url + path, self.context, headers={**bearer, **headers})
+        return ask(
+            f"https://127.0.0.1:{self.config.http_port}{path}", self.context, headers={**bearer, **headers}
+        )
 
     def enrolment_code(self, station: str, *agencies: str) -> str:
         spoken_for = [argument for agency in agencies for argument in ("--agency", agency)]

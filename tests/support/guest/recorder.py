@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from usbip import USBDevice
+from usbip import In, Interface, Out, Stall, USBDevice
 from usbip.classes.device import hid, msc
 from usbip.core import SPEED_HIGH
 
@@ -102,4 +103,59 @@ class Keyboard(Recorder):
         device = USBDevice(0x1209, 0x0003, manufacturer="Example", product="Keyboard", serial="0001")
         device.set_speed(SPEED_HIGH)
         device.add(hid.HID(hid.keyboard_report_descriptor(), subclass=1, protocol=1))
+        return device
+
+
+class AmbarellaFace(Interface):  # type: ignore[misc]
+    """The "simple class" as published: frames of ASCII over two bulk endpoints."""
+
+    bInterfaceClass = 0xFF  # noqa: N815 - the name of the package usbip
+    bulk_out = Out(0x01, "bulk", mps=512)
+    bulk_in = In(0x81, "bulk", mps=512)
+
+    def __init__(self, ident: str, switch: Callable[[], None]) -> None:
+        super().__init__()
+        self.heard: list[str] = []
+        self._ident = ident
+        self._switch = switch
+
+    def on_out(self, endpoint: int, data: bytes) -> None:
+        command, _, rest = bytes(data).decode("ascii", "replace").removeprefix("@").partition(";")
+        self.heard.append(command)
+        if command == "Ver":
+            self.bulk_in.write(b"@Ver;OK;#" if rest == "8;00000000;#" else b"@Ver;ERROR;#")
+        elif command == "Gdv":
+            self.bulk_in.write(f"@Gdv;{len(self._ident)};{self._ident}#".encode())
+        elif command == "ATH":
+            self._switch()
+        else:
+            raise Stall
+
+
+class AmbarellaRecorder(Recorder):
+    """Shows its cards only when it is told to, and comes back as another device at the same port."""
+
+    def __init__(self, *cards: Card, ident: str) -> None:
+        super().__init__(*cards, vendor_id=0x4255, product_id=0x0001)
+        self.face = AmbarellaFace(ident, lambda: threading.Thread(target=self._come_back).start())
+        self._is_disk = False
+        self._port: tuple[Guest, int] | None = None
+
+    def plug(self, guest: Guest, port: int) -> None:
+        """As when it leaves the officer's hand: not a disk."""
+        self._is_disk, self._port = False, (guest, port)
+        super().plug(guest, port)
+
+    def _come_back(self) -> None:
+        assert self._port is not None
+        self.pull()
+        self._is_disk = True
+        super().plug(*self._port)
+
+    def _device(self) -> Any:
+        if self._is_disk:
+            return super()._device()
+        device = USBDevice(0x4255, 0x0001, manufacturer="Example", product="Body Recorder", serial="0001")
+        device.set_speed(SPEED_HIGH)
+        device.add(self.face)
         return device
