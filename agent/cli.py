@@ -98,6 +98,13 @@ def _add_profiles(commands: argparse._SubParsersAction[argparse.ArgumentParser])
         metavar="LISTING",
         help="recorded listings; none: those of the family / 目录样本文件",
     )
+    new = _profile_task(tasks, "new", "begin a profile from a recorder / 为新型号建立固件配置")
+    new.add_argument("folder", type=Path, metavar="FOLDER", help="to be made; its name is the family's id")
+    source = new.add_mutually_exclusive_group(required=True)
+    source.add_argument("--bay", help="bay or port it is plugged in at; needs --data / 采集口")
+    source.add_argument(
+        "--volume", type=Path, help="folder with its files: a mounted card, or a copy / 存储卷"
+    )
 
 
 def _profile_task(

@@ -39,3 +39,9 @@ class PasswordUnfitError(ProfileError):
     """The station's password for a family cannot be what its recorders take: too long. It is never shown."""
 
     code = "password-unfit"
+
+
+class NothingToTellByError(ProfileError):
+    """A recorder from which no profile can be drafted: it shows nothing that others do not."""
+
+    code = "nothing-to-tell-by"

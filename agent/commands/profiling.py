@@ -80,6 +80,12 @@ def _test(options: argparse.Namespace) -> int:
     return 0 if all(trial.chosen == profile.id and not trial.surprises for trial in trials) else FAILED
 
 
+def _new(options: argparse.Namespace) -> int:
+    from agent.commands.profile_drafting import draft  # brings the USB libraries, which the others do without
+
+    return draft(options, load_registry(_own_folders(options)))
+
+
 def _own_folders(options: argparse.Namespace) -> tuple[Path, ...]:
     return () if options.data is None else AgentConfig.load(options.data.resolve()).profile_folders
 
@@ -149,4 +155,5 @@ _TASKS: Final[Mapping[str, Callable[[argparse.Namespace], int]]] = {
     "list": _list,
     "check": _check,
     "test": _test,
+    "new": _new,
 }
