@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from sqlalchemy import Connection, RowMapping, and_, exists, func, select
+from sqlalchemy import Connection, RowMapping, and_, exists, func, or_, select
 
 from collector.catalogue import tables
 from collector.catalogue.conservation_tables import release_intents, release_items, returns
@@ -98,8 +98,10 @@ def _back(connection: Connection, facts: InventoryFacts, inventory: RowMapping) 
 
 
 def _read_again(connection: Connection, facts: InventoryFacts, inventory: RowMapping) -> Iterator[Finding]:
-    """Read again at the same path, with the same bytes as what was released from this recorder."""
+    """Read again at the same path, with the same bytes as what was released from this recorder. A recorder without a
+    number can only be known again while it stays: cards of two cameras hold the same names."""
     earlier = _clips.alias("earlier")
+    same_stay = and_(earlier.c.visit == _clips.c.visit, earlier.c.station == _clips.c.station)
     released = exists().where(
         release_items.c.manifest == earlier.c.manifest,
         release_items.c.released_index < inventory["log_index"],
@@ -108,7 +110,7 @@ def _read_again(connection: Connection, facts: InventoryFacts, inventory: RowMap
         earlier.c.agency == _clips.c.agency,
         earlier.c.digest == _clips.c.digest,
         earlier.c.path == _clips.c.path,
-        earlier.c.recorder.is_not_distinct_from(_clips.c.recorder),
+        or_(earlier.c.recorder == _clips.c.recorder, same_stay),
         earlier.c.log_index < _clips.c.log_index,
     )
     query = (

@@ -200,6 +200,29 @@ def test_a_released_file_that_is_read_again_with_the_same_bytes_is_back(
     assert other
 
 
+def test_the_same_clip_on_two_recorders_without_numbers_is_not_back(
+    trail: Succession, tmp_path: Path
+) -> None:
+    first = trail.visit(file("a.mp4"), recorder=None)
+    clip = trail.read(first, content="the same")
+    trail.release(
+        trail.intend(first, {0: clip}), trail.visit(visit=int(first.visit, 16), sequence=2, recorder=None)
+    )
+    trail.later()
+    trail.read(trail.visit(file("a.mp4"), recorder=None, bay="1-2"), content="the same")
+    assert trail.findings(tmp_path) == []
+
+
+def test_a_recorder_without_a_number_is_known_again_while_it_stays(trail: Succession, tmp_path: Path) -> None:
+    first = trail.visit(file("a.mp4"), recorder=None)
+    clip = trail.read(first, content="the same")
+    stay = int(first.visit, 16)
+    trail.release(trail.intend(first, {0: clip}), trail.visit(visit=stay, sequence=2, recorder=None))
+    again = trail.visit(file("a.mp4"), visit=stay, sequence=3, recorder=None)
+    trail.read(again, content="the same")
+    assert summary(trail.findings(tmp_path)) == [(codes.ERASED_BUT_BACK, True)]
+
+
 def test_a_clip_tells_whether_it_is_still_on_its_recorder(trail: Succession, tmp_path: Path) -> None:
     first = trail.visit(*(file(f"{name}.mp4") for name in "abc"))
     clips = [trail.read(first, row) for row in range(3)]
