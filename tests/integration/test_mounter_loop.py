@@ -36,6 +36,14 @@ def _run(*command: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout.strip()
 
 
+def _attached(image: Path, *options: str) -> str:
+    """A loop device over an image. Whoever had its number before may have protected it, and the number remembers."""
+    device = _run("losetup", "--show", "-f", *options, str(image))
+    if "-r" not in options:
+        _run("blockdev", "--setrw", device)
+    return device
+
+
 class Contents:
     """What lies on a card of a kind; made once."""
 
@@ -73,13 +81,17 @@ class Contents:
         """A copy taken while it was mounted and written to."""
         place = self._folder / "recording"
         place.mkdir()
-        _run("mount", "-o", "loop", str(image), str(place))
+        device = _attached(image)
         try:
-            (place / "REC.TMP").write_bytes(bytes(10_000))
-            os.sync()
-            return image.read_bytes()
+            _run("mount", device, str(place))
+            try:
+                (place / "REC.TMP").write_bytes(bytes(10_000))
+                os.sync()
+                return image.read_bytes()
+            finally:
+                _run("umount", str(place))
         finally:
-            _run("umount", str(place))
+            _run("losetup", "-d", device)
 
 
 class LoopLab:
@@ -152,7 +164,7 @@ class LoopLab:
 
     def _plugged(self, port_path: str, lun: int, image: Path, kind: CardKind) -> VolumeSeen:
         options = ["-r"] if kind.write_protected else []
-        name = _run("losetup", *options, "-f", "--show", str(image)).removeprefix("/dev/")
+        name = _attached(image, *options).removeprefix("/dev/")
         self._loops.setdefault(port_path, []).append(name)
         real = Path("/sys/block") / name
         device, sequence = (real / "dev").read_text().strip(), int((real / "diskseq").read_text())
