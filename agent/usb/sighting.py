@@ -14,7 +14,7 @@ from typing import Final
 import pyudev
 
 from agent.usb.descriptors import interfaces_of
-from agent.usb.ports import DeviceSeen, VolumeSeen
+from agent.usb.ports import DeviceSeen, VolumeSeen, volume_generation
 from agent.volumes.mounts import boot_id
 
 MAX_TEXT_CHARS: Final = 126
@@ -123,13 +123,13 @@ def _device(device: pyudev.Device) -> DeviceSeen | None:
 
 
 def _volume(block: pyudev.Device, port_path: str) -> VolumeSeen | None:
-    node, sectors = block.device_node, _number(block, "size")
-    if not node or not sectors:
+    node, sectors, sequence = block.device_node, _number(block, "size"), _disk_sequence(block)
+    if not node or not sectors or sequence is None:
         return None
-    sequence = block.properties.get("DISKSEQ") or _text(block, "diskseq") or f"node{_node_number(block)}"
+    number = f"{block.properties.get('MAJOR')}:{block.properties.get('MINOR')}"
     return VolumeSeen(
         port_path=port_path,
-        generation=f"{boot_id()}:{sequence}:{block.properties.get('MAJOR')}:{block.properties.get('MINOR')}",
+        generation=volume_generation(disk_sequence=sequence, device=number),
         device_node=node,
         lun=_lun(block),
         partition=_number(block, "partition") or 0,
@@ -138,6 +138,15 @@ def _volume(block: pyudev.Device, port_path: str) -> VolumeSeen | None:
         fs_type=block.properties.get("ID_FS_TYPE"),
         label=label_of(block.properties.get("ID_FS_LABEL_ENC")),
     )
+
+
+def _disk_sequence(block: pyudev.Device) -> int | None:
+    """The kernel's number of the medium (5.15 and later); a partition has that of its disk."""
+    told = block.properties.get("DISKSEQ")
+    if told is not None:
+        return int(told) if told.isdecimal() else None
+    disk = block if block.device_type == "disk" else block.find_parent("block", "disk")
+    return None if disk is None else _number(disk, "diskseq")
 
 
 def _may_carry(block: pyudev.Device, divided: set[str]) -> bool:

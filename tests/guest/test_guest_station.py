@@ -31,6 +31,7 @@ FILES: Final = {
     "LOG.TXT": b"switched on\r\n",
 }
 _STEP_S: Final = 240.0
+"""A recorder's whole stay, on an emulated processor that others use too."""
 
 
 class Station:

@@ -52,7 +52,7 @@ def running_guest() -> Iterator[Guest]:
     try:
         ready_made = os.environ.get(BUILD_VARIABLE)
         build = Path(ready_made) if ready_made else folder / "build"
-        if ready_made is None:
+        if not ready_made:
             build.mkdir()
             build_guest(build)
         guest = Guest(build, folder)
