@@ -95,6 +95,7 @@ def _bay_json(bay: BayStatus) -> Snapshot:
         "recorder": bay.recorder,
         "officer": bay.officer,
         "profile": bay.profile,
+        "doubts": list(bay.doubts),
         "files": bay.files,
         "files_read": bay.files_read,
         "files_unreadable": bay.files_unreadable,
@@ -128,8 +129,10 @@ def _bay_line(bay: Snapshot) -> str:
     if bay["time_left_s"]:
         parts.append(f"约剩 {_duration(bay['time_left_s'])}")
     parts.append(bay["zh"])
-    if bay["advice_zh"]:
-        parts.append(bay["advice_zh"])
+    if doubts := bay.get("doubts"):  # a status of an earlier version has none
+        parts.append(f"编号有矛盾，请核对（{'; '.join(doubts)}）")
+    if advice := bay.get("advice_zh"):
+        parts.append(advice)
     if bay["problem"]:
         parts.append(f"({bay['problem_code']}: {bay['problem']})")
     return "  ".join(parts)

@@ -119,6 +119,10 @@ _ADVICE: Final[Mapping[str, Sentence]] = {
         "The card was exchanged before clearing; nothing was erased: dock the recorder again",
     ),
     "erasure-unsure": _AGAIN,
+    "internal-error": Sentence(
+        "采集程序在此采集口出错，稍后会自动重试：请管理员查看运行日志；记录仪中的文件未被改动",
+        "The station made a mistake at this bay and tries again: have its log looked at; nothing was changed",
+    ),
     "journal-storage": _STATION,
     "journal-error": _STATION,
     "spool-error": _STATION,

@@ -230,7 +230,8 @@ def time_left_s(samples: Sequence[Sample], bytes_left: int) -> float | None:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BayStatus:
     """One tile (采集口): who, how far, how long, may it be taken. ``problem_code`` says why a person is needed,
-    ``problem`` what exactly happened, ``advice`` what to do about it.
+    ``problem`` what exactly happened, ``advice`` what to do about it. ``doubts`` are sources that disagree on whose
+    files these are.
 
     ``files`` counts everything that is not excluded, also what an earlier visit read; ``bytes`` what this visit has to
     read; ``files_receipted`` what the collector has stored, ``files_released`` what was erased from the recorder.
@@ -248,6 +249,7 @@ class BayStatus:
     recorder: str | None
     officer: str | None
     profile: str | None
+    doubts: tuple[str, ...]
     files: int
     files_read: int
     files_unreadable: int

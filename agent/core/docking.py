@@ -201,6 +201,13 @@ def mounted(
     return _troubled(after, next(iter(troubles.values())), now_s), ()
 
 
+def give_up(state: Docking, trouble: Trouble, now_s: float) -> Step:
+    """After a mistake of ours at this bay: it lets go of what it has, and others go on."""
+    held = (*state.mounted, *state.unmountable)
+    left = replace(state, mounted=(), unmountable=())
+    return _troubled(left, trouble, now_s), (Withdraw(held),) if held else ()
+
+
 def _absent(state: Docking, now_s: float) -> Step:
     if state.stage is Stage.EMPTY:
         return state, ()

@@ -49,6 +49,7 @@ class Tile:
         self._recorder: Claim | None = None
         self._officer: Claim | None = None
         self._profile: str | None = None
+        self._doubts: tuple[str, ...] = ()
 
     def step(self, event: BayEvent, *, code: str | None = None, problem: str | None = None) -> None:
         """Move on; ``code`` and ``problem`` say why a person is needed."""
@@ -64,6 +65,7 @@ class Tile:
         """A volume is there: nothing is known of it yet."""
         self.progress = Progress()
         self.visit = self._recorder = self._officer = self._profile = None
+        self._doubts = ()
         if self.state is BayState.MOUNTING:
             return
         if self.state in (BayState.REFUSED, BayState.WRONG_PASSWORD):
@@ -87,8 +89,11 @@ class Tile:
         wrong = code == WRONG_PASSWORD
         self.step(BayEvent.PASSWORD_REFUSED if wrong else BayEvent.REFUSED, code=code, problem=problem)
 
-    def recognise(self, recorder: Claim | None, officer: Claim | None, profile: str) -> None:
-        self._recorder, self._officer, self._profile = recorder, officer, profile
+    def recognise(
+        self, recorder: Claim | None, officer: Claim | None, profile: str, doubts: tuple[str, ...] = ()
+    ) -> None:
+        """``doubts`` are sources that disagree: who the recorder is has to be asked."""
+        self._recorder, self._officer, self._profile, self._doubts = recorder, officer, profile, doubts
 
     def status(self, journal: Journal) -> BayStatus:
         """Blocks. Raises JournalError."""
@@ -113,6 +118,7 @@ class Tile:
             recorder=None if self._recorder is None else self._recorder.value,
             officer=None if self._officer is None else self._officer.value,
             profile=self._profile,
+            doubts=self._doubts,
             files=files,
             files_read=files - account.unread - account.unreadable,
             files_unreadable=account.unreadable,

@@ -170,7 +170,7 @@ class Visit:
         return False
 
     def _recognised(self, found: Found) -> None:
-        self._tile.recognise(found.recorder, found.officer, profile_name(found.profile))
+        self._tile.recognise(found.recorder, found.officer, profile_name(found.profile), found.conflicts)
         if self._tile.state in (BayState.IDENTIFYING, BayState.MOUNTING):
             self._tile.step(BayEvent.IDENTIFIED)
 

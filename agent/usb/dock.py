@@ -30,6 +30,7 @@ from agent.core.docking import (
     Trouble,
     Withdraw,
     answered,
+    give_up,
     look,
     mounted,
     trouble_of,
@@ -44,6 +45,9 @@ from agent.volumes.errors import VolumeError
 _log = logging.getLogger(__name__)
 _Args = ParamSpec("_Args")
 _T = TypeVar("_T")
+
+_MISTAKE: Final = "internal-error"
+_MISTAKE_RETRY_S: Final = 60.0
 
 _SHOWN: Final[Mapping[Stage, DockStage]] = {
     Stage.TALKING: DockStage.IDENTIFYING,
@@ -115,10 +119,17 @@ class UsbDock:
         async with asyncio.TaskGroup() as tasks:
             for port in ports.values():
                 tasks.create_task(port.keep(self._rescan_s), name=f"bay {port.bay}")
-            async with self._bus.hints() as hints:
-                async for path in hints:
-                    if path in ports:
-                        ports[path].hint()
+            try:
+                await self._follow_hints(ports)
+            except (UsbError, OSError) as error:
+                _log.warning("usb.no_hints", extra={"dock": self._name, "error": str(error)})
+
+    async def _follow_hints(self, ports: Mapping[str, _Port]) -> None:
+        """Without hints bays are looked at from time to time all the same."""
+        async with self._bus.hints() as hints:
+            async for path in hints:
+                if path in ports:
+                    ports[path].hint()
 
 
 class _Port:
@@ -159,10 +170,14 @@ class _Port:
             self._wake.clear()
             try:
                 device, volumes = await self._in_thread(self._look)
+                await self._take(look(self._state, device, volumes, self._clock()))
             except UsbError as error:
                 _log.warning("usb.not_looked", extra={"bay": self.bay, "code": error.code})
-            else:
-                await self._take(look(self._state, device, volumes, self._clock()))
+            except Exception as error:
+                # A mistake of ours with one recorder must not take the other bays down with it.
+                _log.exception("usb.bay_failed", extra={"bay": self.bay})
+                mistake = Trouble(code=_MISTAKE, detail=repr(error)[:200], retry_after_s=_MISTAKE_RETRY_S)
+                await self._take(give_up(self._state, mistake, self._clock()))
             await self._pause(rescan_s)
 
     def _look(self) -> tuple[DeviceSeen | None, tuple[VolumeSeen, ...]]:

@@ -205,6 +205,29 @@ async def test_a_mounter_that_was_away_is_asked_again(tmp_path: Path) -> None:
         assert (await at.appeared()).bay == "A01"
 
 
+async def test_a_mistake_of_ours_at_one_bay_stops_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with bench(tmp_path) as at:
+        talk = at.answers.talk
+
+        def stumble(device: DeviceSeen) -> Answer:
+            if device.port_path == "1-2":
+                raise ZeroDivisionError("a mistake of ours")
+            return talk(device)
+
+        monkeypatch.setattr(at.answers, "talk", stumble)
+        at.plug("1-2", at.card("one"))
+        assert await at.next() == BayBusy("A01", DockStage.IDENTIFYING)
+        event = await at.next()
+        assert isinstance(event, BayTroubled)
+        assert (event.bay, event.code) == ("A01", "internal-error")
+        at.plug("1-3", at.card("two"))
+        while not isinstance(event := await at.next(), VolumeAppeared):
+            assert isinstance(event, BayBusy | BayTroubled)  # the first bay tries again now and then
+        assert event.bay == "A02"
+
+
 async def test_release_writes_and_then_lists_what_the_medium_holds(tmp_path: Path) -> None:
     async with bench(tmp_path) as at:
         card = at.card()

@@ -204,6 +204,23 @@ async def test_what_happens_before_a_recorder_can_be_read_is_shown_and_what_it_s
     assert inventory.recorder == Claim("ZFY0007", "device")
 
 
+async def test_sources_that_disagree_on_whose_files_these_are_are_shown(journal: Journal) -> None:
+    dock = ScriptedDock()
+    visits = Visits([dock], make_tools(journal))
+    async with running(visits):
+        volume = MemoryVolume(
+            {b"ZFY0001_031415_20260131081530.mp4": b"a", b"ZFY0002_031415_20260131081530.mp4": b"b"}
+        )
+        dock.queue.put_nowait(VolumeAppeared("bay-1", volume))
+        tiles = await shown(visits, all_in(BayState.DELIVERING, 1))
+    (doubt,) = tiles["bay-1"].doubts
+    assert "ZFY0001" in doubt
+    assert "ZFY0002" in doubt
+    assert tiles["bay-1"].recorder is None
+    (inventory,) = inventories(journal)
+    assert inventory.recorder is None
+
+
 async def test_a_recorder_that_cannot_be_read_says_why_and_what_to_do_until_it_leaves(
     journal: Journal,
 ) -> None:

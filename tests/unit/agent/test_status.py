@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -30,6 +31,7 @@ def bay(state: BayState, *, recorder: str | None = "ZFY0001", time_left_s: float
         recorder=recorder,
         officer=None,
         profile="generic@1",
+        doubts=(),
         files=4,
         files_read=3,
         files_unreadable=0,
@@ -113,6 +115,21 @@ def test_the_station_says_how_it_stands_with_the_collector() -> None:
 def test_what_keeps_renditions_from_being_made_is_shown() -> None:
     assert "转码暂停" not in format_lines(taken())[-1]
     assert "转码暂停（no sandbox here）" in format_lines(taken(obstacle="no sandbox here"))[-1]
+
+
+def test_numbers_that_disagree_are_to_be_looked_at() -> None:
+    doubtful = replace(bay(BayState.DELIVERING, recorder=None), doubts=("recorder: ZFY0001, ZFY0002",))
+    line, _ = format_lines(taken(doubtful))
+    assert "编号有矛盾，请核对（recorder: ZFY0001, ZFY0002）" in line
+
+
+def test_a_status_that_an_earlier_version_wrote_can_be_shown() -> None:
+    written = dict(taken(bay(BayState.DONE)))
+    written["bays"] = [
+        {name: value for name, value in tile.items() if name not in ("doubts", "advice_zh", "advice_en")}
+        for tile in written["bays"]
+    ]
+    assert "可取走" in format_lines(written)[0]
 
 
 def test_a_recorder_with_a_hostile_name_cannot_drive_the_terminal() -> None:
