@@ -25,6 +25,8 @@ from protocol.upload_errors import BundleMalformedError
 
 _NAME: Final = re.compile(r"([0-9]{4})\.([a-z]+)\.([0-9a-f]{64})\.([0-9]{1,8})")
 
+_WRITABLE: Final = 0o222
+
 
 def member_name(number: int, member: Member) -> str:
     """Name of a staged member; names sort as the members stand in the bundle."""
@@ -198,6 +200,9 @@ def _parse_name(name: str, number: int) -> Member | None:
 
 
 def _is_whole(files: Files, path: Path, member: Member) -> bool:
+    """Also protected: an empty member has all its bytes before it has its mode."""
+    if files.mode(path) & _WRITABLE:
+        return False
     hasher = hashlib.sha256()
     files.sync_file(path)  # what only the page cache has must not be taken for what the disk has
     size = files.reread(path, hasher.update)
