@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from agent.commands.output import print_result
 from agent.config import AgentConfig
-from agent.usb.bays import Bays, both_ports, load_bays, next_name, port_to_bay, store_bays
+from agent.usb.bays import Bays, both_ports, load_bays, next_name, parse_bays, port_to_bay, store_bays
 from agent.usb.bus import SystemUsbBus
 from agent.usb.ports import DeviceSeen, UsbBus
 
 _RESCAN_S: Final = 1.0
+_HOW: Final = """\
+请把同一个 U 盘或记录仪依次插入各采集口，每次等到显示采集口名后再拔出；按 Ctrl-C 结束。
+Plug one device into each bay in turn; take it out when its bay is shown; Ctrl-C ends."""
 _NONE: Final = "尚未指定采集口：zhilu-agent bays learn。 No bays yet."
 
 
@@ -46,14 +50,12 @@ def describe(device: DeviceSeen) -> str:
 
 
 def _learn(options: argparse.Namespace, path: Path) -> int:
-    print("请把同一个 U 盘或记录仪依次插入各采集口，每次等到显示采集口名后再拔出；按 Ctrl-C 结束。")
-    print(
-        "Plug one device into each bay in turn; take it out when its bay is shown; Ctrl-C ends.", flush=True
-    )
+    guide = sys.stderr  # what a machine reads is the result alone
+    print(_HOW, file=guide, flush=True)
 
     def learnt(name: str, device: DeviceSeen, is_new: bool) -> None:
         word = "新" if is_new else "已知"
-        print(f"{name}  {device.port_path}  {word}  {describe(device)}", flush=True)
+        print(f"{name}  {device.port_path}  {word}  {describe(device)}", file=guide, flush=True)
 
     try:
         asyncio.run(learn(SystemUsbBus(), path, prefix=options.prefix, learnt=learnt, both=both_ports))
@@ -98,5 +100,6 @@ def _note(
         return name, device, False
     name = next_name(known, prefix)
     known[name] = both(device.port_path)
-    store_bays(path, known)
+    # checked first: what could not be loaded again must not take the place of what can
+    store_bays(path, parse_bays({"bays": {bay: list(ports) for bay, ports in known.items()}}))
     return name, device, True

@@ -119,3 +119,17 @@ async def test_what_is_plugged_in_one_after_the_other_names_the_bays(tmp_path: P
         task.cancel()
         await asyncio.wait({task})
     assert load_bays(path) == {"A01": ("1-2", "2-2"), "A02": ("1-3", "2-3")}
+
+
+async def test_a_name_that_is_none_is_not_learnt(tmp_path: Path) -> None:
+    bus, path = MemoryUsbBus(), tmp_path / "bays.toml"
+    store_bays(path, {"A01": ("1-1",)})
+    task = asyncio.create_task(
+        learn(bus, path, prefix="a bay ", learnt=lambda *_: None, both=lambda port: (port,))
+    )
+    while not bus.listened_to:
+        await asyncio.sleep(0)
+    bus.plug(Disk(), "1-2")
+    with pytest.raises(BaysError, match="is named with"):
+        await asyncio.wait_for(task, 30)
+    assert load_bays(path) == {"A01": ("1-1",)}
