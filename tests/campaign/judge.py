@@ -233,12 +233,23 @@ class Judge:
 
     # --- recorders ---------------------------------------------------------------------------------------------
 
-    def _check_recorders(self) -> Iterator[Violation]:
-        newest = {
+    def _newest_inventories(self) -> dict[tuple[str, str], tuple[Said, Inventory]]:
+        """By station and bay. Newest is what the station said last: on the way to the log, statements may overtake
+        each other."""
+        spoken_at: dict[Digest, int] = {}
+        for config in self._stations:
+            with sqlite3.connect(f"file:{config.journal_path}?mode=ro", uri=True) as journal:
+                rows = journal.execute("SELECT statement, seq FROM statements").fetchall()
+            journal.close()
+            spoken_at.update((Digest.parse(statement), seq) for statement, seq in rows)
+        return {
             (said.statement.header.signer, said.statement.bay): (said, said.statement)
-            for said in self._view.said
+            for said in sorted(self._view.said, key=lambda said: spoken_at.get(said.id, 0))
             if isinstance(said.statement, Inventory)
         }
+
+    def _check_recorders(self) -> Iterator[Violation]:
+        newest = self._newest_inventories()
         for recorder in self._recorders:
             if recorder.place is None:
                 yield Violation(UNEXPLAINED, f"{recorder.name} is nowhere")
