@@ -248,7 +248,7 @@ def _await_storage(state: Docking, now_s: float) -> Docking:
 
 
 def _with_volumes(state: Docking, volumes: tuple[VolumeSeen, ...], now_s: float) -> Docking:
-    return state if volumes == state.seen else replace(state, seen=volumes, seen_since_s=now_s)
+    return replace(state, seen=volumes, seen_since_s=state.seen_since_s if volumes == state.seen else now_s)
 
 
 def _still_switching(state: Docking, now_s: float) -> Step:

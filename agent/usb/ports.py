@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from types import TracebackType
 from typing import Protocol, Self
@@ -71,9 +71,10 @@ class DeviceSeen:
 class VolumeSeen:
     """A block device, whole or a partition, that carries a file system, below a device at a port.
 
-    ``generation`` differs whenever another medium lies there, even under the same name: the kernel's ``diskseq`` and
-    the device number. ``fs_type`` and ``label`` are what libblkid reads from the medium; None when it cannot tell.
-    ``lun`` is the logical unit, ``partition`` 0 for a medium without a table.
+    Equal while it is the same medium at the same place, whatever happens to it meanwhile. ``generation`` differs
+    whenever another medium lies there, even under the same name: the kernel's ``diskseq`` and the device number.
+    ``lun`` is the logical unit, ``partition`` 0 for a medium without a table. ``fs_type`` and ``label`` are what
+    libblkid reads from the medium; None when it cannot tell, and it looks again after every writing.
     """
 
     port_path: str
@@ -82,9 +83,8 @@ class VolumeSeen:
     lun: int
     partition: int
     size_bytes: int
-    write_protected: bool
-    fs_type: str | None
-    label: str | None
+    fs_type: str | None = field(compare=False)
+    label: str | None = field(compare=False)
 
 
 def volume_generation(*, disk_sequence: int, device: str) -> str:

@@ -134,7 +134,6 @@ def _volume(block: pyudev.Device, port_path: str) -> VolumeSeen | None:
         lun=_lun(block),
         partition=_number(block, "partition") or 0,
         size_bytes=sectors * _SECTOR_BYTES,
-        write_protected=_number(block, "ro") == 1,
         fs_type=block.properties.get("ID_FS_TYPE"),
         label=label_of(block.properties.get("ID_FS_LABEL_ENC")),
     )

@@ -219,7 +219,7 @@ def test_no_scsi_through_other_interfaces(world: UsbWorld) -> None:
 def test_volumes_come_by_unit_and_partition(world: UsbWorld) -> None:
     world.plug(Disk(), PORT)
     assert world.bus.volumes(PORT) == ()
-    world.show_medium(PORT, lun=1, fs_type="exfat", write_protected=True)
+    world.show_medium(PORT, lun=1, fs_type="exfat")
     world.show_partition(PORT, 1, lun=0, fs_type="vfat", label="BWC 007")
     world.show_partition(PORT, 2, lun=0, fs_type="ext4", label="DATA")
     volumes = world.bus.volumes(PORT)
@@ -228,7 +228,6 @@ def test_volumes_come_by_unit_and_partition(world: UsbWorld) -> None:
         (0, 2, "ext4", "DATA"),
         (1, 0, "exfat", None),
     ]
-    assert [each.write_protected for each in volumes] == [False, False, True]
     assert all(each.size_bytes == 1 << 20 and each.port_path == PORT for each in volumes)
     assert len({each.generation for each in volumes}) == 3
     assert world.bus.volumes("1-1") == ()
@@ -238,11 +237,20 @@ def test_another_medium_at_the_same_place_is_another_generation(world: UsbWorld)
     generations = []
     for _ in range(2):
         world.plug(Disk(), PORT)
-        world.show_medium(PORT, lun=0, fs_type="vfat", write_protected=False)
+        world.show_medium(PORT, lun=0, fs_type="vfat")
         generations += [volume.generation for volume in world.bus.volumes(PORT)]
         world.unplug(PORT)
         assert world.bus.volumes(PORT) == ()
     assert len(set(generations)) == 2
+
+
+def test_a_medium_that_may_not_be_written_any_more_is_still_the_same(world: UsbWorld) -> None:
+    world.plug(Disk(), PORT)
+    world.show_medium(PORT, lun=0, fs_type="vfat")
+    (before,) = world.bus.volumes(PORT)
+    world.protect_medium(PORT, lun=0)
+    (after,) = world.bus.volumes(PORT)
+    assert (after, after.label) == (before, "READ AGAIN")
 
 
 async def test_plugging_and_pulling_give_hints(world: UsbWorld) -> None:
@@ -256,7 +264,7 @@ async def test_plugging_and_pulling_give_hints(world: UsbWorld) -> None:
 async def test_a_volume_gives_a_hint_for_its_port(world: UsbWorld) -> None:
     world.plug(Disk(), PORT)
     async with world.bus.hints() as hints, asyncio.timeout(10):
-        await asyncio.to_thread(world.show_medium, PORT, lun=0, fs_type="vfat", write_protected=False)
+        await asyncio.to_thread(world.show_medium, PORT, lun=0, fs_type="vfat")
         assert await anext(hints) == PORT
 
 

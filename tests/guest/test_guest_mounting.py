@@ -325,7 +325,6 @@ def _volume(port_path: str, shown: Mapping[str, Any]) -> VolumeSeen:
         lun=shown["lun"],
         partition=shown["partition"],
         size_bytes=CARD_BYTES,
-        write_protected=False,
         fs_type=None,
         label=None,
     )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -50,6 +51,18 @@ class Station:
             if time.monotonic() > deadline:
                 pytest.fail(f"bay {bay} shows {tile}, not {states}: {self.guest.call(inside_station.log)}")
             time.sleep(0.5)
+
+    @contextmanager
+    def docked(self, recorder: Recorder, port: int) -> Iterator[None]:
+        """For a while. What the station logged is shown when something goes wrong meanwhile."""
+        recorder.plug(self.guest, port)
+        try:
+            yield
+        except BaseException:
+            print(self.guest.call(inside_station.log))
+            raise
+        finally:
+            recorder.pull()
 
     def audit(self) -> Mapping[str, Any]:
         return call("zhilu-collector", "audit", "--data", str(self.collector.folder))
@@ -101,16 +114,14 @@ def test_a_plain_recorder_is_read_stored_cleared_and_empty_when_it_comes_back(
     announced: list[bool] = []
     card.on_write = lambda first, count: announced.append(station.release_is_announced())
     recorder = Recorder(card)
-    recorder.plug(station.guest, 1)
-    tile = station.wait_for("A01", {"released"})
-    assert (tile["files_released"], tile["needs_person"]) == (len(FILES), False)
-    recorder.pull()
+    with station.docked(recorder, 1):
+        tile = station.wait_for("A01", {"released"})
+        assert (tile["files_released"], tile["needs_person"]) == (len(FILES), False)
     station.wait_for("A01", {"empty"})
     assert announced, "the recorder was to be cleared"
     assert all(announced), "something was written to the card before its release was announced"
-    recorder.plug(station.guest, 1)
-    assert station.wait_for("A01", {"done", "released"})["files"] == 0
-    recorder.pull()
+    with station.docked(recorder, 1):
+        assert station.wait_for("A01", {"done", "released"})["files"] == 0
     station.wait_for("A01", {"empty"})
     assert station.audit()["clean"] is True
 
@@ -119,9 +130,8 @@ def test_a_plain_recorder_is_read_stored_cleared_and_empty_when_it_comes_back(
 @pytest.mark.parametrize("card", ["vfat"], indirect=True)
 def test_a_recorder_of_the_ambarella_family_is_asked_switched_and_read(station: Station, card: Card) -> None:
     recorder = AmbarellaRecorder(card, ident="ZFY0042")
-    recorder.plug(station.guest, 2)
-    tile = station.wait_for("A02", {"released"})
-    assert tile["profile"].startswith("ambarella@")
-    assert recorder.face.heard == ["Ver", "Gdv", "ATH"]
-    recorder.pull()
+    with station.docked(recorder, 2):
+        tile = station.wait_for("A02", {"released"})
+        assert tile["profile"].startswith("ambarella@")
+        assert recorder.face.heard == ["Ver", "Gdv", "ATH"]
     station.wait_for("A02", {"empty"})

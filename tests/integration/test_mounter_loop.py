@@ -181,7 +181,6 @@ class LoopLab:
             lun=lun,
             partition=0,
             size_bytes=_CARD_BYTES,
-            write_protected=kind.write_protected,
             fs_type=kind.fs_type,
             label=None,
         )

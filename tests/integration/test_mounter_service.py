@@ -28,7 +28,6 @@ VOLUME = VolumeSeen(
     lun=0,
     partition=1,
     size_bytes=1,
-    write_protected=False,
     fs_type="vfat",
     label=None,
 )

@@ -136,7 +136,6 @@ def _seen(port_path: str, lun: int, card: MemoryCard, sequence: int) -> VolumeSe
         lun=lun,
         partition=card.partition,
         size_bytes=sum(path.stat().st_size for path in card.folder.rglob("*") if path.is_file()),
-        write_protected=card.write_protected,
         fs_type=card.fs_type,
         label="ZFY",
     )

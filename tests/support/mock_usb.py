@@ -46,6 +46,8 @@ class _Umockdev:
         self.new = _function(mock.umockdev_testbed_new, _P)
         self.add = _function(mock.umockdev_testbed_add_from_string, number, _P, text, _P)
         self.event = _function(mock.umockdev_testbed_uevent, None, _P, text, text)
+        self.set_attribute = _function(mock.umockdev_testbed_set_attribute, None, _P, text, text, text)
+        self.set_property = _function(mock.umockdev_testbed_set_property, None, _P, text, text, text)
         self.remove = _function(mock.umockdev_testbed_remove_device, None, _P, text)
         self.attach = _function(mock.umockdev_testbed_attach_ioctl, number, _P, text, _P, _P)
         self.detach = _function(mock.umockdev_testbed_detach_ioctl, number, _P, text, _P)
@@ -148,6 +150,15 @@ class MockUsb:
             f"{words}{files}"
         )
         self._blocks[port_path].append(path)
+
+    def protect_block(self, port_path: str, *, lun: int, **properties: str) -> None:
+        """As the kernel shows a medium that may not be written any more; udev may have found out more of it."""
+        unit = self._unit(port_path, lun)
+        node = f"/sys{unit}/block/{self._disks[unit]}".encode()
+        self.lib.set_attribute(self.testbed, node, b"ro", b"1\n")
+        for name, value in properties.items():
+            self.lib.set_property(self.testbed, node, name.encode(), value.encode())
+        self.lib.event(self.testbed, node, b"change")
 
     def show_scsi(self, port_path: str) -> None:
         """The node that carries SCSI commands to the recorder at this port."""

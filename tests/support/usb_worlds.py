@@ -29,8 +29,11 @@ class UsbWorld(Protocol):
     def show_partition(self, port_path: str, number: int, *, lun: int, fs_type: str, label: str) -> None:
         """On a medium with a partition table; the first one of a unit brings the medium."""
 
-    def show_medium(self, port_path: str, *, lun: int, fs_type: str, write_protected: bool) -> None:
+    def show_medium(self, port_path: str, *, lun: int, fs_type: str) -> None:
         """A medium without a partition table."""
+
+    def protect_medium(self, port_path: str, *, lun: int) -> None:
+        """The kernel is told to write nothing to this medium any more, and udev looks at it again."""
 
     def clear(self) -> None: ...
 
@@ -51,8 +54,15 @@ class MemoryWorld:
     def show_partition(self, port_path: str, number: int, *, lun: int, fs_type: str, label: str) -> None:
         self._show(self._volume(port_path, lun, fs_type), partition=number, label=label)
 
-    def show_medium(self, port_path: str, *, lun: int, fs_type: str, write_protected: bool) -> None:
-        self._show(self._volume(port_path, lun, fs_type), write_protected=write_protected)
+    def show_medium(self, port_path: str, *, lun: int, fs_type: str) -> None:
+        self._show(self._volume(port_path, lun, fs_type))
+
+    def protect_medium(self, port_path: str, *, lun: int) -> None:
+        relabelled = [
+            replace(volume, label="READ AGAIN") if volume.lun == lun else volume
+            for volume in self.bus.volumes(port_path)
+        ]
+        self.bus.show_volumes(port_path, *relabelled)
 
     def clear(self) -> None:
         for device in self.bus.devices():
@@ -67,7 +77,6 @@ class MemoryWorld:
             lun=lun,
             partition=0,
             size_bytes=1 << 20,
-            write_protected=False,
             fs_type=fs_type,
             label=None,
         )
@@ -101,9 +110,11 @@ class MockWorld:
             port_path, lun=lun, partition=number, ID_FS_TYPE=fs_type, ID_FS_LABEL_ENC=escaped
         )
 
-    def show_medium(self, port_path: str, *, lun: int, fs_type: str, write_protected: bool) -> None:
-        read_only = "1" if write_protected else "0"
-        self.mock.show_block(port_path, lun=lun, ID_FS_TYPE=fs_type, ro=read_only)
+    def show_medium(self, port_path: str, *, lun: int, fs_type: str) -> None:
+        self.mock.show_block(port_path, lun=lun, ID_FS_TYPE=fs_type)
+
+    def protect_medium(self, port_path: str, *, lun: int) -> None:
+        self.mock.protect_block(port_path, lun=lun, ID_FS_LABEL_ENC="READ\\x20AGAIN")
 
     def clear(self) -> None:
         self.mock.unplug_all()

@@ -313,7 +313,6 @@ def _seen(port_path: str, volume: dict[str, Any]) -> VolumeSeen:
         lun=volume["lun"],
         partition=volume["partition"],
         size_bytes=0,
-        write_protected=False,
         fs_type=None,
         label=None,
     )

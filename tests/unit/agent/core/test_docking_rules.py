@@ -54,7 +54,6 @@ CARD: Final = VolumeSeen(
     lun=0,
     partition=1,
     size_bytes=2**20,
-    write_protected=False,
     fs_type="vfat",
     label=None,
 )
@@ -160,6 +159,20 @@ def test_a_card_pulled_from_a_reader_that_stays_is_withdrawn_and_a_new_one_mount
     assert bay.asked() == [Withdraw((CARD,))]
     bay.look(RECORDER, SECOND).look(RECORDER, SECOND, after_s=QUIET_S)
     assert bay.asked() == [Mount((SECOND,))]
+
+
+def test_a_card_that_is_only_read_differently_stays_where_it_is() -> None:
+    bay = with_card()
+    bay.look(RECORDER, replace(CARD, fs_type=None, label="CLEARED"), after_s=STORAGE_WAIT_S)
+    assert bay.asked() == []
+    assert bay.state.mounted == (CARD,)
+
+
+def test_what_is_mounted_is_what_was_seen_last() -> None:
+    bay = Bay().look(RECORDER).answer(Ready(FACTS)).look(RECORDER, CARD)
+    bay.look(RECORDER, replace(CARD, label="ZFY0001"), after_s=QUIET_S)
+    (mount,) = (each for each in bay.asked() if isinstance(each, Mount))
+    assert [volume.label for volume in mount.volumes] == ["ZFY0001"]
 
 
 def test_a_second_card_is_mounted_beside_the_first() -> None:
