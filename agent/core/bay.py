@@ -94,7 +94,6 @@ _MOVES: Final[Mapping[BayState, Mapping[BayEvent, BayState]]] = {
     _S.RELEASABLE: {_E.CHANGED: _S.INVENTORY, **_TO_RELEASE},
     _S.RELEASING: {
         _E.MORE_TO_READ: _S.OFFLOADING,
-        _E.READ_ALL: _S.DELIVERING,
         _E.READ_ALL_BUT_SOME: _S.UNREADABLE,
         _E.LEFT_UNFINISHED: _S.RELEASE_INTERRUPTED,
         **_TO_RELEASE,

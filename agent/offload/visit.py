@@ -160,8 +160,6 @@ class Visit:
         account = await asyncio.to_thread(journal.accounting, taken.visit.visit)
         if account.unreadable:
             self._show_unreadable(account)
-        elif account.pending:  # a receipt that did not verify is fetched again
-            self._tile.step(BayEvent.READ_ALL)
         elif releaser is not None and releaser.problem is not None:
             code, problem = releaser.problem
             self._tile.step(BayEvent.RELEASE_FAILED, code=code, problem=problem)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -14,18 +14,14 @@ import pytest
 
 from agent.core.bay import BayState
 from agent.core.release import ReleaseSettings
-from agent.offload.inventory import close_visit
 from agent.release import announcing
 from agent.spool.journal import Journal
-from agent.spool.records import ReceiptPlace
 from protocol.claims import Claim
 from protocol.digest import Digest
-from protocol.receipt import Receipt
-from protocol.statements import Inventory, Manifest, Released, ReleaseIntent, parse_statement
+from protocol.statements import Inventory, Manifest, Released, ReleaseIntent
 from tests.support.lossy_spool import LossySpool
 from tests.support.memory_volume import MemoryVolume
 from tests.support.release_lab import (
-    AT_REST,
     Centre,
     intents,
     inventory_ids,
@@ -187,91 +183,6 @@ async def test_a_volume_that_must_not_be_written_keeps_everything(
     assert released.inventory_after == inventory_ids(journal)[0]
 
 
-async def test_a_damaged_receipt_erases_nothing(journal: Journal, spool: LossySpool, centre: Centre) -> None:
-    volume = MemoryVolume(FILES, label="ZFY0001")
-    centre.silent.add("release-intent")
-    async with released_by(volume, release_tools(journal, centre), centre, spool) as (_, tile):
-        await tile.reached({BayState.RELEASABLE})
-        spool.receipts[:] = [receipt.replace(b"index", b"index 1", 1) for receipt in spool.receipts]
-        centre.silent.clear()
-        await tile.reached(AT_REST)
-        assert (tile.state, tile.status(journal).problem_code) == (
-            BayState.NOT_RELEASED,
-            "receipt-unproven",
-        )
-    assert set(volume.files) == set(FILES)
-
-
-class BadReceipts(LossySpool):
-    """Its disk keeps the first ``bad`` receipts of manifests otherwise than they were written."""
-
-    def __init__(self, bad: int) -> None:
-        super().__init__()
-        self._bad = bad
-
-    def put_receipts(self, receipts: Sequence[bytes]) -> Sequence[ReceiptPlace]:
-        kept = []
-        for receipt in receipts:
-            promised = [parse_statement(item.envelope.payload) for item in Receipt.from_bytes(receipt).items]
-            is_bad = self._bad > 0 and any(isinstance(said, Manifest) for said in promised)
-            self._bad -= is_bad
-            kept.append(receipt.replace(b"index", b"index 1", 1) if is_bad else receipt)
-        return super().put_receipts(kept)
-
-
-@pytest.mark.parametrize("bad", [1, 2])
-async def test_a_receipt_that_went_bad_on_our_disk_is_fetched_once_more(
-    tmp_path: Path, centre: Centre, bad: int
-) -> None:
-    spool = BadReceipts(bad)
-    journal = Journal(tmp_path / "journal.db", spool)
-    volume = MemoryVolume(FILES, label="ZFY0001")
-    tile = await run_release(volume, release_tools(journal, centre), centre, spool)
-    assert tile.state is BayState.RELEASED
-    assert set(volume.files) == {SYSTEM}
-    journal.close()
-
-
-async def test_receipts_that_go_bad_again_and_again_are_for_a_person(tmp_path: Path, centre: Centre) -> None:
-    spool = BadReceipts(1000)
-    journal = Journal(tmp_path / "journal.db", spool)
-    volume = MemoryVolume(FILES, label="ZFY0001")
-    tile = await run_release(volume, release_tools(journal, centre), centre, spool)
-    assert (tile.state, tile.status(journal).problem_code) == (BayState.NOT_RELEASED, "receipt-unproven")
-    assert set(volume.files) == set(FILES)
-    journal.close()
-
-
-async def test_a_receipt_of_another_file_is_no_receipt(
-    journal: Journal, spool: LossySpool, centre: Centre
-) -> None:
-    """The journal may say what it likes: what was kept is verified again."""
-    volume = MemoryVolume(FILES, label="ZFY0001")
-    centre.silent.add("release-intent")
-    async with released_by(volume, release_tools(journal, centre), centre, spool) as (_, tile):
-        await tile.reached({BayState.RELEASABLE})
-        one, other = (name for name, said in statements(journal) if isinstance(said, Manifest))
-        places = {Receipt.from_bytes(kept).statement: place for place, kept in enumerate(spool.receipts)}
-        spool.receipts[places[one]] = spool.receipts[places[other]]
-        centre.silent.clear()
-        await tile.reached(AT_REST)
-        assert (tile.state, tile.status(journal).problem_code) == (
-            BayState.NOT_RELEASED,
-            "receipt-unproven",
-        )
-    assert len(volume.files) == 2, "the other one is proven"
-
-
-async def test_a_log_that_contradicted_itself_erases_nothing(
-    journal: Journal, spool: LossySpool, centre: Centre
-) -> None:
-    volume = MemoryVolume(FILES, label="ZFY0001")
-    tools = release_tools(journal, centre, log_halted=lambda: True)
-    tile = await run_release(volume, tools, centre, spool)
-    assert (tile.state, tile.status(journal).problem_code) == (BayState.NOT_RELEASED, "log-halted")
-    assert set(volume.files) == set(FILES)
-
-
 async def test_a_new_clip_of_the_same_name_is_read_not_erased(
     journal: Journal, spool: LossySpool, centre: Centre
 ) -> None:
@@ -372,98 +283,6 @@ async def test_an_erasure_that_reports_failure_and_was_done_counts_as_done(
     assert [said.kept for said in releases(journal)] == [()]
 
 
-async def test_an_erasure_that_was_not_confirmed_is_told_by_the_next_mount(
-    journal: Journal, spool: LossySpool, centre: Centre
-) -> None:
-    volume = MemoryVolume(FILES, label="ZFY0001")
-    volume.flush_fails = True
-    tools = release_tools(journal, centre)
-    tile = await run_release(volume, tools, centre, spool)
-    assert (tile.state, tile.status(journal).problem_code) == (BayState.NOT_RELEASED, "erasure-unsure")
-    assert releases(journal) == []
-    volume.flush_fails = False  # systems tell a failed flush once, and then forget what was lost
-    again = await run_release(volume, release_tools(journal, centre, ids="again"), centre, spool)
-    assert again.state is BayState.NOT_RELEASED, "the same mount proves nothing"
-    volume.plug_in(lost_unflushed=True)
-    last = await run_release(volume, release_tools(journal, centre, ids="last"), centre, spool)
-    assert last.state is BayState.RELEASED
-    first, second = releases(journal)
-    assert [row.code for row in first.kept] == ["interrupted", "interrupted"]
-    assert second.kept == ()
-    assert set(volume.files) == {SYSTEM}
-
-
-@pytest.mark.parametrize("lost", [False, True])
-async def test_a_recorder_pulled_while_it_is_cleared_is_settled_at_its_next_visit(
-    journal: Journal, spool: LossySpool, centre: Centre, lost: bool
-) -> None:
-    volume = MemoryVolume(FILES, label="ZFY0001")
-
-    def pull(moment: str) -> None:
-        if moment == "erased":
-            volume.vanish()
-
-    volume.on_release = pull
-    tools = release_tools(journal, centre)
-    tile = await run_release(volume, tools, centre, spool)
-    assert volume.erased == 1
-    assert releases(journal) == []
-    volume.on_release = lambda _: None
-    volume.plug_in(lost_unflushed=lost)
-    tile = await run_release(volume, release_tools(journal, centre, ids="again"), centre, spool)
-    assert tile.state is BayState.RELEASED
-    assert set(volume.files) == {SYSTEM}
-    first, second = releases(journal)
-    assert len(first.kept) == (2 if lost else 1)
-    assert {row.code for row in first.kept} == {"interrupted"}
-    assert first.visit == second.visit != intents(journal)[0][1].visit
-    assert len(manifests(journal)) == 2, "nothing had to be stored twice"
-
-
-async def test_a_new_visit_in_the_same_mount_proves_nothing_before_a_flush(
-    journal: Journal, spool: LossySpool, centre: Centre
-) -> None:
-    volume = MemoryVolume(FILES, label="ZFY0001")
-    volume.on_release = lambda moment: volume.vanish() if moment == "erased" else None
-    tools = release_tools(journal, centre)
-    await run_release(volume, tools, centre, spool)
-    await asyncio.to_thread(close_visit, journal.open_visits()[0], tools)
-    volume.on_release = lambda _: None
-    volume.plug_in(same_mount=True)
-    volume.flush_fails = True
-    tile = await run_release(volume, release_tools(journal, centre, ids="again"), centre, spool)
-    assert (tile.state, tile.status(journal).problem_code) == (BayState.NOT_RELEASED, "erasure-unsure")
-    assert releases(journal) == []
-    volume.flush_fails = False
-    volume.plug_in(lost_unflushed=True)
-    tile = await run_release(volume, release_tools(journal, centre, ids="last"), centre, spool)
-    assert tile.state is BayState.RELEASED
-    assert set(volume.files) == {SYSTEM}
-    assert [len(said.kept) for said in releases(journal)] == [2, 0]
-
-
-async def test_an_emptied_recorder_is_known_again_by_its_volume(
-    journal: Journal, spool: LossySpool, centre: Centre
-) -> None:
-    files = {path: data for path, data in FILES.items() if path != SYSTEM}
-    volume = MemoryVolume(files, label="ZFY0001")
-
-    def pull(moment: str) -> None:
-        if moment == "flush":
-            volume.vanish()
-
-    volume.on_release = pull
-    await run_release(volume, release_tools(journal, centre), centre, spool)
-    assert volume.files == {}
-    stranger = MemoryVolume({}, label="ZFY0002")
-    await run_release(stranger, release_tools(journal, centre, ids="stranger"), centre, spool)
-    assert releases(journal) == [], "another recorder proves nothing"
-    volume.on_release = lambda _: None
-    volume.plug_in()
-    await run_release(volume, release_tools(journal, centre, ids="again"), centre, spool)
-    assert [said.kept for said in releases(journal)] == [()]
-
-
 async def test_unreadable_files_keep_the_whole_visit_unless_the_policy_says_otherwise(
     tmp_path: Path,
 ) -> None:
@@ -523,13 +342,3 @@ async def test_our_own_erasing_is_no_change(journal: Journal, spool: LossySpool,
         await tile.reached({BayState.RELEASED}, after_steps=steps)
     assert set(volume.files) == {SYSTEM}
     assert len({inventory.visit for inventory in inventories(journal)}) == 1
-
-
-async def test_an_agent_started_again_says_that_the_recorder_was_cleared(
-    journal: Journal, spool: LossySpool, centre: Centre
-) -> None:
-    volume = MemoryVolume(FILES, label="ZFY0001")
-    await run_release(volume, release_tools(journal, centre), centre, spool)
-    tile = await run_release(volume, release_tools(journal, centre, ids="again"), centre, spool)
-    assert tile.state is BayState.RELEASED
-    assert len(inventories(journal)) == 2
