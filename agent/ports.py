@@ -178,11 +178,12 @@ class BayTroubled:
 
 @dataclass(frozen=True, slots=True)
 class VolumeAppeared:
-    """A volume is there and quiet: a visit begins."""
+    """A volume is there and quiet: a visit begins. Recorders at one ``hub`` share its transfer rate."""
 
     bay: str
     volume: RecorderVolume
     facts: DeviceFacts = NOTHING_SAID
+    hub: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,15 +16,13 @@ from agent.errors import AgentError
 from agent.offload.inventory import close_visit
 from agent.offload.settings import Threads, VisitTools
 from agent.offload.tile import Tile
+from agent.offload.turns import Turns
 from agent.offload.visit import Visit
 from agent.ports import (
-    NOTHING_SAID,
     BayBusy,
     BayTroubled,
-    DeviceFacts,
     Dock,
     DockEvent,
-    RecorderVolume,
     VolumeAppeared,
     VolumeChanged,
     VolumeVanished,
@@ -64,7 +62,7 @@ class Visits:
         """Until cancelled, or a dock fails. Call once."""
         await asyncio.to_thread(self._discard_leftovers)
         threads = Threads(self._tools.settings.parallel_reads)
-        turns = asyncio.Semaphore(self._tools.settings.parallel_reads)
+        turns = Turns(self._tools.settings.parallel_reads)
         try:
             async with asyncio.TaskGroup() as tasks:
                 for dock in self._docks:
@@ -79,9 +77,7 @@ class Visits:
         for name in set(journal.files.partials()) - journal.partial_names():
             journal.files.discard_partial(name)
 
-    async def _follow(
-        self, dock: Dock, tasks: asyncio.TaskGroup, threads: Threads, turns: asyncio.Semaphore
-    ) -> None:
+    async def _follow(self, dock: Dock, tasks: asyncio.TaskGroup, threads: Threads, turns: Turns) -> None:
         async with dock.watch() as events:
             async for event in events:
                 key = (dock.name, event.bay)
@@ -111,7 +107,7 @@ class Visits:
 class _Bay:
     """One bay: takes its events in order and keeps at most one visit running."""
 
-    def __init__(self, tile: Tile, tools: VisitTools, threads: Threads, turns: asyncio.Semaphore) -> None:
+    def __init__(self, tile: Tile, tools: VisitTools, threads: Threads, turns: Turns) -> None:
         self.events: asyncio.Queue[DockEvent] = asyncio.Queue()
         self._tile = tile
         self._tools = tools
@@ -135,19 +131,19 @@ class _Bay:
             case BayTroubled(code=code, detail=detail):
                 await self._stop_visit()
                 self._tile.trouble(code, detail)
-            case VolumeAppeared(volume=volume, facts=facts):
-                await self._begin(volume, facts)
+            case VolumeAppeared():
+                await self._begin(event)
             case VolumeChanged() if self._visit is not None:
                 self._visit.note_changed()
-            case VolumeChanged(volume=volume):
-                await self._begin(volume, NOTHING_SAID)
+            case VolumeChanged(bay=bay, volume=volume):
+                await self._begin(VolumeAppeared(bay, volume))
             case VolumeVanished():
                 await self._leave()
 
-    async def _begin(self, volume: RecorderVolume, facts: DeviceFacts) -> None:
+    async def _begin(self, appeared: VolumeAppeared) -> None:
         await self._stop_visit()
         name = f"visit {self._tile.dock}/{self._tile.bay}"
-        self._task = asyncio.create_task(self._keep_visiting(volume, facts), name=name)
+        self._task = asyncio.create_task(self._keep_visiting(appeared), name=name)
 
     async def _stop_visit(self) -> None:
         task, self._task = self._task, None
@@ -181,17 +177,17 @@ class _Bay:
         else:
             self._tile.step(BayEvent.LEFT)
 
-    async def _keep_visiting(self, volume: RecorderVolume, facts: DeviceFacts) -> None:
+    async def _keep_visiting(self, appeared: VolumeAppeared) -> None:
         """One visit; begun again after a while if the station itself was at fault."""
         while True:
             self._tile.begin()
             self._visit = Visit(
-                volume,
+                appeared.volume,
                 self._tile,
-                facts=facts,
+                facts=appeared.facts,
                 tools=self._tools,
                 threads=self._threads,
-                turns=self._turns,
+                turns=self._turns.at(appeared.hub),
             )
             try:
                 await self._visit.run()

@@ -38,9 +38,11 @@ from agent.offload.settings import Threads, VisitTools
 from agent.offload.settler import Finished, Settler, Subject
 from agent.offload.single import Begun, begin_single, read_single
 from agent.offload.troubles import trouble_of
+from agent.offload.turns import HubTurns
 from agent.offload.window import Window
 from agent.ports import RecorderVolume
 from agent.spool.records import FileKey, RowToRead
+from firmware_profiles.names import claims_from_path
 from protocol.digest import Digest
 
 _LOG: Final = logging.getLogger(__name__)
@@ -59,7 +61,7 @@ class Offloader:
         *,
         tools: VisitTools,
         threads: Threads,
-        turns: asyncio.Semaphore,
+        turns: HubTurns,
         progress: Progress,
         waiting: Callable[[bool], None],
         session: str,
@@ -72,6 +74,7 @@ class Offloader:
         self._progress = progress
         self._waiting = waiting
         self._session = session
+        self._subject: Subject
         self._settler: Settler
         self._stop = threading.Event()
         self._failures: Counter[FileKey] = Counter()
@@ -89,6 +92,7 @@ class Offloader:
         Raises VolumeVanishedError, VolumeUnreadableError, StationStorageError; what was read is journalled and the
         rest resumable.
         """
+        self._subject = subject
         self._settler = Settler(subject, self._tools, self._progress, session=self._session)
         self._list_again = False
         self._again = []
@@ -124,11 +128,14 @@ class Offloader:
 
     async def _read(self, rows: Sequence[RowToRead]) -> None:
         await wait_for_room(sum(row.size_bytes for row in rows), self._tools, self._waiting)
-        async with self._turns:
+        async with self._turns.taken(urgent=self._is_urgent(rows[0])):
             if rows[0].size_bytes < SMALL_BYTES:
                 await self._read_batch(rows)
             else:
                 await self._read_single(rows[0])
+
+    def _is_urgent(self, row: RowToRead) -> bool:
+        return claims_from_path(self._subject.profile, row.shown, self._tools.settings.zone).marked
 
     async def _read_batch(self, rows: Sequence[RowToRead]) -> None:
         batch = await self._threads.call(

@@ -12,6 +12,7 @@ from agent.offload.settings import Threads, VisitTools
 from agent.offload.settler import Settler
 from agent.offload.stocktake import Found
 from agent.offload.tile import Tile
+from agent.offload.turns import HubTurns
 from agent.ports import DeviceFacts, RecorderVolume
 from agent.release.releaser import Releaser, Standing
 from agent.spool.records import Accounting
@@ -31,7 +32,7 @@ class Visit:
         facts: DeviceFacts,
         tools: VisitTools,
         threads: Threads,
-        turns: asyncio.Semaphore,
+        turns: HubTurns,
     ) -> None:
         self._volume = volume
         self._tile = tile

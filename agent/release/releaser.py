@@ -15,6 +15,7 @@ from agent.errors import AgentError
 from agent.offload.inventory import Taken
 from agent.offload.settings import ReleaseTools, Threads, VisitTools
 from agent.offload.tile import Tile
+from agent.offload.turns import HubTurns
 from agent.ports import RecorderVolume
 from agent.release.announcing import announce, is_anything_due, look_for_hold
 from agent.release.closing import abandon_unbegun, close_refused
@@ -52,7 +53,7 @@ class Releaser:
         tools: VisitTools,
         release: ReleaseTools,
         threads: Threads,
-        turns: asyncio.Semaphore,
+        turns: HubTurns,
         session: str,
     ) -> None:
         self._volume = volume
@@ -151,7 +152,7 @@ class Releaser:
 
     async def _erase(self, taken: Taken, intents: Sequence[OpenIntent], proofs: Proofs) -> Taken:
         stop = threading.Event()
-        async with self._turns:
+        async with self._turns.taken():
             self._tile.step(BayEvent.RELEASE_BEGUN)
             outcome = await self._threads.call(
                 stop,

@@ -35,6 +35,7 @@ from agent.core.docking import (
     mounted,
     trouble_of,
 )
+from agent.core.turns import hub_of
 from agent.dock_events import DockQueue
 from agent.ports import BayBusy, BayTroubled, DockEvent, DockStage, VolumeAppeared, VolumeVanished
 from agent.usb.errors import UsbError
@@ -149,6 +150,7 @@ class _Port:
     ) -> None:
         self.bay = bay
         self._path = path
+        self._hub = hub_of(path)
         self._dock = dock
         self._bus = bus
         self._mounter = mounter
@@ -231,7 +233,7 @@ class _Port:
         for volume, name in list(self._names.items()):
             if volume in opened:
                 self._told = None
-                await self._queue.put(VolumeAppeared(name, opened[volume], self._state.facts))
+                await self._queue.put(VolumeAppeared(name, opened[volume], self._state.facts, self._hub))
             elif volume in troubles:
                 await self._queue.put(BayTroubled(name, troubles[volume].code, troubles[volume].detail))
 

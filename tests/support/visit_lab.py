@@ -17,6 +17,7 @@ from agent.offload.growing import EarlyDelivery
 from agent.offload.settings import Threads, VisitSettings, VisitTools
 from agent.offload.testimony import Signer, Testimony
 from agent.offload.tile import Tile
+from agent.offload.turns import Turns
 from agent.offload.visit import Visit
 from agent.ports import NOTHING_SAID, DockEvent, RecorderVolume
 from agent.spool.files import SpoolFiles
@@ -142,7 +143,7 @@ async def visiting(volume: RecorderVolume, tools: VisitTools) -> AsyncIterator[t
     threads = Threads(2)
     tile = WatchedTile(tools.clock)
     tile.begin()
-    visit = Visit(volume, tile, facts=NOTHING_SAID, tools=tools, threads=threads, turns=asyncio.Semaphore(2))
+    visit = Visit(volume, tile, facts=NOTHING_SAID, tools=tools, threads=threads, turns=Turns(2).at(""))
     task = asyncio.create_task(visit.run(), name="visit")
     watcher = asyncio.create_task(end_with(task, tile))
     try:
