@@ -16,7 +16,12 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize(
-    "tests", ["tests/contract/test_usb_contract.py", "tests/integration/usb_under_umockdev.py"]
+    "tests",
+    [
+        "tests/contract/test_usb_contract.py",
+        "tests/integration/usb_under_umockdev.py",
+        "tests/integration/station_under_umockdev.py",
+    ],
 )
 def test_the_real_bus_under_umockdev(tests: str) -> None:
     pytest_of_child = [sys.executable, "-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider", tests]

@@ -8,14 +8,16 @@ tell it from a disk that fails.
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -25,6 +27,8 @@ import pytest
 Call = Literal["read", "write", "fsync", "create", "open", "rename", "link", "unlink", "list", "stat"]
 
 _MOUNT_S: Final = 10.0
+_START_S: Final = 60.0
+_ROOT: Final = Path(__file__).parents[2]
 _STAT: Final = ("st_mode", "st_size", "st_uid", "st_gid", "st_nlink", "st_ino")
 _SPACE: Final = ("f_bsize", "f_frsize", "f_blocks", "f_bfree", "f_bavail", "f_files", "f_ffree", "f_namemax")
 
@@ -192,6 +196,31 @@ class _Calls(mfusepy.Operations):  # type: ignore[misc]
 
 
 @contextmanager
+def fault_fs_elsewhere(backing: Path, mount: Path, *faults: Fault) -> Iterator[None]:
+    """As ``fault_fs``, served by a process of its own, with these faults from the beginning: for processes whose calls
+    are diverted on the way to the kernel, and would wait for themselves."""
+    environment = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
+    orders = json.dumps([asdict(fault) for fault in faults])
+    server = subprocess.Popen(
+        [sys.executable, "-m", "tests.support.fault_fs", str(backing), str(mount), orders],
+        cwd=_ROOT,
+        env=environment,
+        stdin=subprocess.PIPE,
+    )
+    try:
+        ends_at = time.monotonic() + _START_S
+        mount.mkdir(parents=True, exist_ok=True)
+        while not os.path.ismount(mount):
+            assert server.poll() is None, "the file system could not be mounted"
+            assert time.monotonic() < ends_at, "the mount did not appear"
+            time.sleep(0.02)
+        yield
+    finally:
+        server.communicate()  # it ends when its input does
+    assert server.returncode == 0
+
+
+@contextmanager
 def fault_fs(backing: Path, mount: Path) -> Iterator[FaultFs]:
     """Mounted while the body runs."""
     backing.mkdir(parents=True, exist_ok=True)
@@ -213,3 +242,10 @@ def fault_fs(backing: Path, mount: Path) -> Iterator[FaultFs]:
         fs.heal()
         subprocess.run(["fusermount3", "-u", "-z", str(mount)], check=True)
         server.join(_MOUNT_S)
+
+
+if __name__ == "__main__":
+    with fault_fs(Path(sys.argv[1]), Path(sys.argv[2])) as served:
+        for order in json.loads(sys.argv[3]):
+            served.strike(Fault(**order))
+        sys.stdin.read()

@@ -171,7 +171,9 @@ class MockUsb:
 
     def _unit(self, port_path: str, lun: int) -> str:
         """The SCSI device of a logical unit, which the kernel makes once."""
-        path = f"{self._devices[port_path].path}/{port_path}:1.0/host0/target0:0:0/0:0:0:{lun}"
+        device = self._devices[port_path]
+        host = device.address  # the kernel numbers hosts; any number of its own will do
+        path = f"{device.path}/{port_path}:1.0/host{host}/target{host}:0:0/{host}:0:0:{lun}"
         blocks = self._blocks.setdefault(port_path, [])
         if path not in blocks:
             self.add_text(f"P: {path}\nE: DEVTYPE=scsi_device\nE: SUBSYSTEM=scsi\n")
@@ -208,7 +210,7 @@ class _Usbfs:
         self._lib = usb.lib
         self._recorder = recorder
         self._port = port_path
-        self._address = address
+        self.address = address
         steps = port_path.partition("-")[2].split(".")
         names = ["1-" + ".".join(steps[: count + 1]) for count in range(len(steps))]
         self.path = "/devices/pci0000:00/0000:00:14.0/usb1/" + "/".join(names)
@@ -220,16 +222,16 @@ class _Usbfs:
         self._keep: list[Any] = []  # callbacks that C holds
 
     def appear(self) -> None:
-        self.answer_at(f"/dev/bus/usb/001/{self._address:03d}")
+        self.answer_at(f"/dev/bus/usb/001/{self.address:03d}")
         it, raw = self._recorder, self._recorder.descriptors().hex().upper()
         texts = {"manufacturer": it.manufacturer, "product": it.product, "serial": it.serial}
         self._usb.add_text(
-            f"P: {self.path}\nN: bus/usb/001/{self._address:03d}={raw}\n"
-            f"E: DEVNAME=/dev/bus/usb/001/{self._address:03d}\nE: DEVTYPE=usb_device\nE: SUBSYSTEM=usb\nE: ID_BUS=usb\n"
-            f"E: BUSNUM=001\nE: DEVNUM={self._address:03d}\nE: MAJOR=189\nE: MINOR={self._address - 1}\n"
+            f"P: {self.path}\nN: bus/usb/001/{self.address:03d}={raw}\n"
+            f"E: DEVNAME=/dev/bus/usb/001/{self.address:03d}\nE: DEVTYPE=usb_device\nE: SUBSYSTEM=usb\nE: ID_BUS=usb\n"
+            f"E: BUSNUM=001\nE: DEVNUM={self.address:03d}\nE: MAJOR=189\nE: MINOR={self.address - 1}\n"
             f"A: idVendor={it.vendor_id:04x}\nA: idProduct={it.product_id:04x}\nA: bcdDevice={it.release_bcd:04x}\n"
-            f"A: bDeviceClass={it.device_class:02x}\nA: busnum=1\\n\nA: devnum={self._address}\\n\n"
-            f"A: speed=480\nA: bConfigurationValue=1\nA: dev=189:{self._address - 1}\n"
+            f"A: bDeviceClass={it.device_class:02x}\nA: busnum=1\\n\nA: devnum={self.address}\\n\n"
+            f"A: speed=480\nA: bConfigurationValue=1\nA: dev=189:{self.address - 1}\n"
             + "".join(f"A: {name}={text}\\n\n" for name, text in texts.items() if text is not None)
             + f"H: descriptors={raw}\n"
         )

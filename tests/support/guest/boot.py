@@ -2,8 +2,8 @@
 
 The guest's USB ports are sockets in ``Guest.folder``: who connects to ``port_socket(1)`` is plugged into port
 ``1-1`` of a real xHCI controller, who hangs up is pulled. Functions of ``tests.support.guest.inside_*`` run in the
-guest by ``call``. One guest needs one core and 1 GiB. The checkout and its Python may lie anywhere but below /dev,
-/proc, /run and /sys, which are the guest's own.
+guest by ``call``. Its one disk outlives a power cut. One guest needs one core and 1 GiB. The checkout and its Python
+may lie anywhere but below /dev, /proc, /run and /sys, which are the guest's own.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from typing import Any, Final
 
 import tests.support.guest.inside
 from tests.support.guest.build import GuestUnavailableError, build_guest
+from tests.support.guest.card_images import format_card
 
 ROOT: Final = Path(__file__).parents[3]
 PORTS: Final = 8
@@ -32,6 +33,7 @@ BUILD_VARIABLE: Final = "ZHILU_GUEST_BUILD"
 _QEMU: Final = "qemu-system-x86_64"
 _BOOT_S: Final = 900.0
 _CALL_S: Final = 600.0
+_DISK_BYTES: Final = 1 << 28
 _STOP_S: Final = 60.0
 _COMMAND_LINE: Final = (
     "console=ttyS0 quiet panic=-1 mitigations=off nokaslr tsc=reliable no_timer_check random.trust_cpu=on "
@@ -57,7 +59,7 @@ def running_guest() -> Iterator[Guest]:
             build_guest(build)
         guest = Guest(build, folder)
         try:
-            guest.boot()
+            guest.power_on()
             yield guest
         finally:
             guest.stop()
@@ -70,18 +72,22 @@ class Guest:
 
     def __init__(self, build: Path, folder: Path) -> None:
         self.folder = folder
+        self._build = build
         self._lines: list[_Lines] = []
-        with (folder / "qemu.err").open("wb") as errors:
-            self._process = subprocess.Popen(
-                self._command(build), stdin=subprocess.DEVNULL, stdout=errors, stderr=errors
-            )
+        self._process: subprocess.Popen[bytes] | None = None
+        format_card(folder / "disk.img", "ext4", size_bytes=_DISK_BYTES)
 
     def port_socket(self, port: int) -> Path:
         """Where a device is plugged into port ``1-<port>`` of the guest, from 1."""
         return self.folder / f"port{port}"
 
-    def boot(self) -> None:
-        """Wait until the guest answers. Raises GuestUnavailableError."""
+    def power_on(self) -> None:
+        """Boot, and wait until the guest answers. Raises GuestUnavailableError."""
+        self._hang_up()
+        with (self.folder / "qemu.err").open("wb") as errors:
+            self._process = subprocess.Popen(
+                self._command(self._build), stdin=subprocess.DEVNULL, stdout=errors, stderr=errors
+            )
         self._connected("qmp").receive()
         self._qmp("qmp_capabilities")
         self._calls = self._connected("calls")
@@ -99,17 +105,28 @@ class Guest:
             raise GuestError(answer["error"])
         return answer["result"]
 
+    def cut_power(self) -> None:
+        """What the guest had not yet given to its disk is lost. May be called from the code of a device."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
     def stop(self) -> None:
         """End it, by its process id."""
+        if self._process is None:
+            return
         with suppress(OSError):
             self._qmp("quit")
-        for line in self._lines:
-            line.close()
+        self._hang_up()
         try:
             self._process.wait(_STOP_S)
         except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+            self.cut_power()
+
+    def _hang_up(self) -> None:
+        for line in self._lines:
+            line.close()
+        self._lines.clear()
 
     def _command(self, build: Path) -> list[str]:
         run = ",".join((sys.executable, "-B", tests.support.guest.inside.__file__, str(ROOT)))
@@ -131,6 +148,8 @@ class Guest:
             *("-qmp", f"unix:{self.folder}/qmp,server=on,wait=off"),
             *("-fsdev", "local,id=host,path=/,security_model=none,readonly=on,multidevs=remap"),
             *("-device", "virtio-9p-pci,fsdev=host,mount_tag=host"),
+            # Nothing is synced on the host, which stays up: what the disk was given is kept.
+            *("-drive", f"file={self.folder}/disk.img,format=raw,if=virtio,cache=unsafe"),
             *("-netdev", "user,id=net", "-device", "virtio-net-pci,netdev=net"),
             *("-device", "virtio-serial-pci"),
             *("-chardev", f"socket,id=calls,path={self.folder}/calls,server=on,wait=off"),
@@ -142,7 +161,7 @@ class Guest:
     def _connected(self, name: str) -> _Lines:
         deadline = time.monotonic() + _STOP_S
         while True:
-            if self._process.poll() is not None:
+            if self._process is None or self._process.poll() is not None:
                 raise GuestUnavailableError(f"QEMU ended: {(self.folder / 'qemu.err').read_text()}")
             line = socket.socket(socket.AF_UNIX)
             try:

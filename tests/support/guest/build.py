@@ -19,7 +19,8 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 MODULES: Final = (
-    *("virtio_pci", "virtio_console", "virtio_net", "virtio_rng", "9p", "9pnet_virtio", "overlay"),
+    *("virtio_pci", "virtio_blk", "virtio_console", "virtio_net", "virtio_rng"),
+    *("9p", "9pnet_virtio", "overlay"),
     *("xhci_pci", "usb_storage", "uas", "sd_mod", "sg", "usbhid", "hid_generic"),
     *("fuse", "fat", "vfat", "exfat", "ext4", "crc32c_generic"),
     *("nls_cp437", "nls_ascii", "nls_iso8859-1", "nls_utf8"),

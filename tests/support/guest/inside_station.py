@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -15,7 +14,8 @@ from tests.support.guest.inside_mounting import AGENT_ID, AGENT_USER
 HOST: Final = "10.0.2.2"
 """QEMU's user network: the host's loopback, as the guest sees it."""
 
-_DATA: Final = Path("/run/station")
+_DISK: Final = Path("/run/disk")
+_DATA: Final = _DISK / "station"
 _LOG: Final = Path("/run/station.log")
 _ROOT: Final = Path(__file__).parents[3]
 _BUSYBOX: Final = "/run/busybox"
@@ -26,6 +26,12 @@ def join_network() -> None:
     (card,) = (path.name for path in Path("/sys/class/net").iterdir() if path.name != "lo")
     command = [_BUSYBOX, "ifconfig", card, "10.0.2.15", "netmask", "255.255.255.0", "up"]
     subprocess.run(command, check=True, timeout=60)
+
+
+def mount_disk() -> None:
+    """What outlives a power cut."""
+    _DISK.mkdir()
+    subprocess.run([_BUSYBOX, "mount", "-t", "ext4", "/dev/vda", str(_DISK)], check=True, timeout=60)
 
 
 def enrol(code: str, files: dict[str, str]) -> None:
@@ -59,9 +65,10 @@ def bay(name: str) -> dict[str, Any]:
     return next((tile for tile in status.get("bays", []) if tile["bay"] == name), {})
 
 
-def status() -> str:
-    found = load_status(_DATA / "status.json")
-    return json.dumps(found, ensure_ascii=False)
+def backlog() -> list[int]:
+    """Statements, deliveries and renditions that the station still has to see to."""
+    found = load_status(_DATA / "status.json") or {}
+    return [found["backlog"][name] for name in ("statements", "deliveries", "media_jobs")]
 
 
 def log() -> str:

@@ -21,7 +21,8 @@ _MEDIUM_ERROR: Final = (0x03, 0x11, 0x00)
 
 class Card:
     """An image file as a card. ``blocks_written`` counts what reached it; ``on_read`` and ``on_write`` are called
-    before blocks are moved, with the first and their number."""
+    before blocks are moved, with the first and their number. A ``worn_out`` card said it could be written, and
+    refuses."""
 
     block_size: Final = BLOCK_BYTES
 
@@ -30,6 +31,7 @@ class Card:
         self.read_only = write_protected
         self.blocks_written = 0
         self.bad_blocks: set[int] = set()
+        self.worn_out = False
         self.on_read: Callable[[int, int], None] = lambda first, count: None
         self.on_write: Callable[[int, int], None] = lambda first, count: None
 
@@ -61,6 +63,9 @@ class StorageFace(msc.MSC):  # type: ignore[misc]
             if card.bad_blocks.intersection(range(first, first + count)):
                 self._fail(lun, tag, length, _MEDIUM_ERROR, "bad block")
                 return
+        if command[0] == msc.OP_WRITE_10 and card.worn_out:
+            self._fail(lun, tag, length, msc.SENSE_WRITE_PROTECT, "worn out")
+            return
         super()._dispatch(lun, tag, length, command)
 
 
@@ -116,6 +121,7 @@ class AmbarellaFace(Interface):  # type: ignore[misc]
     def __init__(self, ident: str, switch: Callable[[], None]) -> None:
         super().__init__()
         self.heard: list[str] = []
+        self.version = b"@Ver;OK;#"
         self._ident = ident
         self._switch = switch
 
@@ -123,7 +129,7 @@ class AmbarellaFace(Interface):  # type: ignore[misc]
         command, _, rest = bytes(data).decode("ascii", "replace").removeprefix("@").partition(";")
         self.heard.append(command)
         if command == "Ver":
-            self.bulk_in.write(b"@Ver;OK;#" if rest == "8;00000000;#" else b"@Ver;ERROR;#")
+            self.bulk_in.write(self.version if rest == "8;00000000;#" else b"@Ver;ERROR;#")
         elif command == "Gdv":
             self.bulk_in.write(f"@Gdv;{len(self._ident)};{self._ident}#".encode())
         elif command == "ATH":
@@ -133,12 +139,14 @@ class AmbarellaFace(Interface):  # type: ignore[misc]
 
 
 class AmbarellaRecorder(Recorder):
-    """Shows its cards only when it is told to, and comes back as another device at the same port."""
+    """Shows its cards only when it is told to, and comes back as another device at the same port; a ``lost`` one does
+    not come back."""
 
-    def __init__(self, *cards: Card, ident: str) -> None:
+    def __init__(self, *cards: Card, ident: str, lost: bool = False) -> None:
         super().__init__(*cards, vendor_id=0x4255, product_id=0x0001)
         self.face = AmbarellaFace(ident, lambda: threading.Thread(target=self._come_back).start())
         self._is_disk = False
+        self._lost = lost
         self._port: tuple[Guest, int] | None = None
 
     def plug(self, guest: Guest, port: int) -> None:
@@ -150,7 +158,8 @@ class AmbarellaRecorder(Recorder):
         assert self._port is not None
         self.pull()
         self._is_disk = True
-        super().plug(*self._port)
+        if not self._lost:
+            super().plug(*self._port)
 
     def _device(self) -> Any:
         if self._is_disk:
