@@ -9,11 +9,13 @@ import signal
 from agent.app import run
 from agent.commands.output import Console, let_go_of_stdout
 from agent.config import AgentConfig
+from agent.memory import keep_little
 from agent.stopping import stop_in_time
 
 
 def serve(options: argparse.Namespace) -> int:
     """Run until SIGTERM or SIGINT."""
+    keep_little()
     try:
         asyncio.run(_serve(AgentConfig.load(options.data.resolve()), as_json=options.json))
     finally:

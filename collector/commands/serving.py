@@ -9,11 +9,13 @@ import sys
 
 from collector.app import Collector, run
 from collector.config import CollectorConfig
+from collector.memory import keep_little
 from collector.stopping import stop_in_time
 
 
 def serve(options: argparse.Namespace) -> int:
     """Run until SIGTERM or SIGINT."""
+    keep_little()
     config = CollectorConfig.load(options.data.resolve())
     asyncio.run(_serve(config))
     return 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -154,6 +155,19 @@ def write_as_a_recorder(node: str, fs_type: str, files: dict[str, str]) -> None:
         path.write_bytes(bytes.fromhex(data))
         path.chmod(0o600)
     subprocess.run(["/run/busybox", "umount", str(_CARD)], check=True, timeout=60)
+
+
+def fill_as_a_recorder(node: str, fs_type: str, name: str) -> str:
+    """Record into one file until the card is full; its digest."""
+    _mount_as_a_recorder(node, fs_type)
+    digest, chance = hashlib.sha256(), random.Random(1)
+    with (_CARD / name).open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            block = chance.randbytes(4096)
+            written = file.write(block)
+            digest.update(block[:written])
+    subprocess.run(["/run/busybox", "umount", str(_CARD)], check=True, timeout=60)
+    return digest.hexdigest()
 
 
 def begin_to_record(node: str, fs_type: str) -> None:

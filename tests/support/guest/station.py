@@ -83,18 +83,33 @@ class GuestStation:
     ) -> Card:
         """A card as a recorder leaves it; ``dirty``: as one leaves it whose battery ended while it recorded."""
         format_card(image, fs_type, size_bytes=size_bytes)
-        recorder, guest = Recorder(Card(image)), self.guest
-        recorder.plug(guest, int(_WRITING_PORT.removeprefix("1-")))
-        (volume,) = guest.call(inside_mounting.volumes, _WRITING_PORT)
-        shown = {name: data.hex() for name, data in files.items()}
-        guest.call(inside_mounting.write_as_a_recorder, volume["node"], fs_type, shown)
+        with self._used(image) as node:
+            shown = {name: data.hex() for name, data in files.items()}
+            self.guest.call(inside_mounting.write_as_a_recorder, node, fs_type, shown)
+            if dirty:
+                self.guest.call(inside_mounting.begin_to_record, node, fs_type)
         if dirty:
-            guest.call(inside_mounting.begin_to_record, volume["node"], fs_type)
-        recorder.pull()
-        if dirty:
-            guest.call(inside_mounting.leave_the_card)
-        guest.call(inside_mounting.gone, _WRITING_PORT)
+            self.guest.call(inside_mounting.leave_the_card)
+        self.guest.call(inside_mounting.gone, _WRITING_PORT)
         return Card(image)
+
+    def fill(self, card: Card, fs_type: str, name: str) -> str:
+        """Record into a further file until the card is full; its digest."""
+        with self._used(card.image) as node:
+            digest: str = self.guest.call(inside_mounting.fill_as_a_recorder, node, fs_type, name)
+        self.guest.call(inside_mounting.gone, _WRITING_PORT)
+        return digest
+
+    @contextmanager
+    def _used(self, image: Path) -> Iterator[str]:
+        """The card in a recorder that is in use; its device there."""
+        recorder = Recorder(Card(image))
+        recorder.plug(self.guest, int(_WRITING_PORT.removeprefix("1-")))
+        try:
+            (volume,) = self.guest.call(inside_mounting.volumes, _WRITING_PORT)
+            yield volume["node"]
+        finally:
+            recorder.pull()
 
     def wait_for(self, bay: str, states: Collection[str]) -> Mapping[str, Any]:
         """The tile, once it is in one of these states."""
