@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import Final
 
@@ -17,8 +18,12 @@ from collector.catalogue import Catalogue, Promise
 from collector.errors import CollectorError, ObjectMissingError
 from collector.objects import CLASS_OF, ObjectClass
 from collector.progress import Progress
+from protocol.digest import Digest
 
 _CHUNK: Final = 500
+_READERS: Final = 2
+"""While one object is waited for, another is hashed."""
+
 _PAGE: Final = 1_000
 
 
@@ -42,14 +47,22 @@ class ObjectCheck:
     def check_found(self, wanted: Callable[[ObjectName], bool]) -> None:
         """Every object in the store: whether it is promised, read-only and, if ``wanted``, what its name says.
         Payloads are compared with the entries of the log elsewhere."""
-        for chunk in _chunks(self._found()):
-            named = self._named(chunk)
-            for name in chunk:
-                if name not in named:
-                    self._tally.note("object-unnamed", str(name), "no statement in the log names this object")
-                self._check_mode(name)
-                if (name.cls is not ObjectClass.STATEMENTS or name not in named) and wanted(name):
-                    self._rehash(name)
+        with ThreadPoolExecutor(_READERS, thread_name_prefix="rehash") as readers:
+            for chunk in _chunks(self._found()):
+                named = self._named(chunk)
+                for name in chunk:
+                    if name not in named:
+                        self._tally.note(
+                            "object-unnamed", str(name), "no statement in the log names this object"
+                        )
+                    self._check_mode(name)
+                chosen = [
+                    name
+                    for name in chunk
+                    if (name.cls is not ObjectClass.STATEMENTS or name not in named) and wanted(name)
+                ]
+                for name, outcome in zip(chosen, readers.map(self._rehash, chosen), strict=True):
+                    self._judge(name, outcome)
 
     def names(self) -> Iterator[ObjectName]:
         """Every object that is not a payload. For choosing a sample."""
@@ -95,12 +108,18 @@ class ObjectCheck:
         except CollectorError as error:
             self._tally.problem(error.code, str(name), str(error))
 
-    def _rehash(self, name: ObjectName) -> None:
+    def _rehash(self, name: ObjectName) -> tuple[Digest, int] | CollectorError:
+        """Digest and size, or why there are none. On a reader's thread."""
         try:
-            actual, size_bytes = self._objects.rehash(name)
+            return self._objects.rehash(name)
         except CollectorError as error:
-            self._tally.problem(error.code, str(name), str(error))
+            return error
+
+    def _judge(self, name: ObjectName, outcome: tuple[Digest, int] | CollectorError) -> None:
+        if isinstance(outcome, CollectorError):
+            self._tally.problem(outcome.code, str(name), str(outcome))
             return
+        actual, size_bytes = outcome
         self._tally.count(size_bytes)
         self._progress("对象 objects", self._tally.checked, None)
         if actual != name.digest:
