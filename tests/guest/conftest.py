@@ -17,11 +17,18 @@ from tests.support.guest.build import GuestUnavailableError
 
 HERE: Final = Path(__file__).parent
 
+ALL_VARIABLE: Final = "ZHILU_GUEST_ALL"
+"""Set, also what is marked ``thorough`` is run: an emulated processor is slow, and of what other tests show too without
+a guest, one of each kind is in every run."""
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.guest)
+    items[:] = [
+        item for item in items if ALL_VARIABLE in os.environ or item.get_closest_marker("thorough") is None
+    ]
 
 
 @pytest.fixture(scope="module")

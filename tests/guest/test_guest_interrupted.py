@@ -25,7 +25,7 @@ from tests.support.processes import needs_site
 
 pytestmark = needs_site
 
-PULLS: Final = int(os.environ.get("ZHILU_GUEST_PULLS", "2"))
+PULLS: Final = int(os.environ.get("ZHILU_GUEST_PULLS", "1"))
 POWER_CUTS: Final = int(os.environ.get("ZHILU_GUEST_POWER_CUTS", "1"))
 FILE_SYSTEMS: Final = ("vfat", "exfat", "ext4")
 _STAY_S: Final = 120.0

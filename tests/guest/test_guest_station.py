@@ -67,7 +67,14 @@ def test_a_recorder_of_the_ambarella_family_is_asked_switched_and_read(
     station.wait_for("A02", {"empty"})
 
 
-@pytest.mark.parametrize("fs_type", ["vfat", "exfat", "ext4"])
+@pytest.mark.parametrize(
+    "fs_type",
+    [
+        "vfat",
+        pytest.param("exfat", marks=pytest.mark.thorough),
+        pytest.param("ext4", marks=pytest.mark.thorough),
+    ],
+)
 def test_a_recorder_whose_battery_ended_is_read_and_never_written(
     station: GuestStation, tmp_path: Path, fs_type: str
 ) -> None:

@@ -71,6 +71,7 @@ def test_bad_sectors_keep_the_whole_recorder_and_everything_else_is_stored(
     assert _digests({"good": good}) <= _stored(station)
 
 
+@pytest.mark.thorough
 def test_a_full_card_is_cleared_like_any_other(station: GuestStation, tmp_path: Path) -> None:
     files = _files("ZFY0102")
     card = station.card_with(tmp_path / "card.img", "exfat", files, size_bytes=4 * MIB)
@@ -132,6 +133,7 @@ def test_a_card_put_in_while_another_is_cleared_is_never_taken_for_it(
     assert _digests(first_files) + _digests(second_files) <= _stored(station)
 
 
+@pytest.mark.thorough
 def test_two_recorders_with_the_same_serial_number_are_two(station: GuestStation, tmp_path: Path) -> None:
     names = {"A01": "ZFY0106", "A02": "ZFY0107"}
     files = {bay: _files(name) for bay, name in names.items()}
@@ -146,6 +148,7 @@ def test_two_recorders_with_the_same_serial_number_are_two(station: GuestStation
         assert _digests(files[bay]) <= _stored(station)
 
 
+@pytest.mark.thorough
 def test_a_recorder_that_answers_wrongly_is_told_nothing_else(station: GuestStation, tmp_path: Path) -> None:
     recorder = AmbarellaRecorder(_blank(tmp_path), ident="ZFY0108")
     recorder.face.version = b"@Ver;ERROR;#"
@@ -156,6 +159,7 @@ def test_a_recorder_that_answers_wrongly_is_told_nothing_else(station: GuestStat
     station.wait_for("A02", {"empty"})
 
 
+@pytest.mark.thorough
 def test_a_recorder_that_does_not_come_back_is_for_a_person(station: GuestStation, tmp_path: Path) -> None:
     recorder = AmbarellaRecorder(_blank(tmp_path), ident="ZFY0109", lost=True)
     with station.docked(recorder, "A02"):
