@@ -42,6 +42,9 @@ from tests.campaign.template import AGENCY
 from tests.campaign.view import ALTERED, LOST, RELEASED, UNEXPLAINED, CollectorView, Said, Violation
 
 _LEAVING: Final = frozenset({Kind.EARLY_PULL, Kind.PULLED_AT_RELEASE, Kind.POWER_CUT})
+_KEEPS_FILES: Final = frozenset({Kind.RECEIPT_DAMAGED, Kind.VOLUME_LOCKED})
+"""What makes a release wait for a person: until then everything stays on the recorder."""
+
 _OTHER_FILE: Final = frozenset({Kind.FILE_GROWS, Kind.FILE_REPLACED})
 
 EXPLAINS: Final[Mapping[str, frozenset[Kind]]] = {
@@ -293,9 +296,8 @@ class Judge:
                     yield manifest
 
     def _waits_for_release(self, recorder: Recorder, version: Version) -> bool:
-        """What looks like the file before it in every respect is read again before it is erased, and not earlier. A
-        receipt that does not verify keeps it where it is."""
-        return version.path in recorder.alike and Kind.RECEIPT_DAMAGED in self._struck
+        """What looks like the file before it in every respect is read again before it is erased, and not earlier."""
+        return version.path in recorder.alike and not self._struck.isdisjoint(_KEEPS_FILES)
 
     def _is_excused(
         self, recorder: Recorder, version: Version, said: Said, number: int, row: ListingRow
