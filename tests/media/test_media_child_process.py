@@ -94,6 +94,6 @@ async def test_a_missing_program_is_said_to_be_missing() -> None:
 
 
 async def test_no_child_remains_unreaped() -> None:
-    await run_child(["true"], deadline_s=60)
+    outcome = await run_child(_sh("echo $$"), deadline_s=60)
     with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
+        os.waitpid(int(outcome.output), os.WNOHANG)
