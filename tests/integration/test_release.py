@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -22,6 +21,10 @@ from protocol.statements import Inventory, Manifest, Released, ReleaseIntent
 from tests.support.lossy_spool import LossySpool
 from tests.support.memory_volume import MemoryVolume
 from tests.support.release_lab import (
+    CLIP,
+    FILES,
+    PHOTO,
+    SYSTEM,
     Centre,
     intents,
     inventory_ids,
@@ -31,28 +34,6 @@ from tests.support.release_lab import (
     run_release,
 )
 from tests.support.visit_lab import inventories, manifests, run_visit, statements
-
-PHOTO = b"DCIM/100MEDIA/ZFY0001_000123_20260131081530.JPG"
-CLIP = b"DCIM/100MEDIA/ZFY0001_000123_20260131081600.MP4"
-SYSTEM = b"System Volume Information/IndexerVolumeGuid"
-FILES = {PHOTO: b"photo" * 1000, CLIP: bytes(range(256)) * 4096 * 2 + b"end", SYSTEM: b"\0" * 76}
-
-
-@pytest.fixture
-def spool() -> LossySpool:
-    return LossySpool()
-
-
-@pytest.fixture
-def journal(tmp_path: Path, spool: LossySpool) -> Iterator[Journal]:
-    journal = Journal(tmp_path / "journal.db", spool)
-    yield journal
-    journal.close()
-
-
-@pytest.fixture
-def centre() -> Centre:
-    return Centre()
 
 
 async def test_a_recorder_is_handed_back_empty_and_every_step_is_signed(

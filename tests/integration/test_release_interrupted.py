@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -14,6 +12,8 @@ from agent.spool.journal import Journal
 from tests.support.lossy_spool import LossySpool
 from tests.support.memory_volume import MemoryVolume
 from tests.support.release_lab import (
+    FILES,
+    SYSTEM,
     Centre,
     intents,
     release_tools,
@@ -21,28 +21,6 @@ from tests.support.release_lab import (
     run_release,
 )
 from tests.support.visit_lab import inventories, manifests
-
-PHOTO = b"DCIM/100MEDIA/ZFY0001_000123_20260131081530.JPG"
-CLIP = b"DCIM/100MEDIA/ZFY0001_000123_20260131081600.MP4"
-SYSTEM = b"System Volume Information/IndexerVolumeGuid"
-FILES = {PHOTO: b"photo" * 1000, CLIP: bytes(range(256)) * 4096 * 2 + b"end", SYSTEM: b"\0" * 76}
-
-
-@pytest.fixture
-def spool() -> LossySpool:
-    return LossySpool()
-
-
-@pytest.fixture
-def journal(tmp_path: Path, spool: LossySpool) -> Iterator[Journal]:
-    journal = Journal(tmp_path / "journal.db", spool)
-    yield journal
-    journal.close()
-
-
-@pytest.fixture
-def centre() -> Centre:
-    return Centre()
 
 
 async def test_an_erasure_that_was_not_confirmed_is_told_by_the_next_mount(

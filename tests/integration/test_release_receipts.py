@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -16,34 +16,14 @@ from tests.support.lossy_spool import LossySpool
 from tests.support.memory_volume import MemoryVolume
 from tests.support.release_lab import (
     AT_REST,
+    FILES,
+    SYSTEM,
     Centre,
     release_tools,
     released_by,
     run_release,
 )
 from tests.support.visit_lab import statements
-
-PHOTO = b"DCIM/100MEDIA/ZFY0001_000123_20260131081530.JPG"
-CLIP = b"DCIM/100MEDIA/ZFY0001_000123_20260131081600.MP4"
-SYSTEM = b"System Volume Information/IndexerVolumeGuid"
-FILES = {PHOTO: b"photo" * 1000, CLIP: bytes(range(256)) * 4096 * 2 + b"end", SYSTEM: b"\0" * 76}
-
-
-@pytest.fixture
-def spool() -> LossySpool:
-    return LossySpool()
-
-
-@pytest.fixture
-def journal(tmp_path: Path, spool: LossySpool) -> Iterator[Journal]:
-    journal = Journal(tmp_path / "journal.db", spool)
-    yield journal
-    journal.close()
-
-
-@pytest.fixture
-def centre() -> Centre:
-    return Centre()
 
 
 async def test_a_damaged_receipt_erases_nothing(journal: Journal, spool: LossySpool, centre: Centre) -> None:

@@ -36,6 +36,12 @@ from tests.support.lossy_spool import LossySpool
 from tests.support.tiny_log import TinyCollector
 from tests.support.visit_lab import FAST, WatchedTile, end_with, make_tools, statements, visiting
 
+PHOTO = b"DCIM/100MEDIA/ZFY0001_000123_20260131081530.JPG"
+CLIP = b"DCIM/100MEDIA/ZFY0001_000123_20260131081600.MP4"
+SYSTEM = b"System Volume Information/IndexerVolumeGuid"
+FILES = {PHOTO: b"photo" * 1000, CLIP: bytes(range(256)) * 4096 * 2 + b"end", SYSTEM: b"\0" * 76}
+"""What lies on a recorder: evidence, and what its computer left there."""
+
 PATIENCE_S = 30
 """For what would otherwise hang a test for ever."""
 
